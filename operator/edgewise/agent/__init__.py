@@ -1,0 +1,1 @@
+"""On the node: the CSI driver, the store of verified bytes, fetch and check."""

@@ -1,0 +1,1 @@
+"""Event intake, work queue, and the life of the process."""

@@ -1,0 +1,1 @@
+"""Pure: nodes become sites, accelerators and what is free on them."""

@@ -1,0 +1,1 @@
+"""Pure: which variant of a model, how many times, at which site."""

@@ -1,0 +1,1 @@
+"""Signatures, statements, trust policy and the signed verdict."""

@@ -1,0 +1,1 @@
+"""Pure: revisions, and how one takes the place of another."""

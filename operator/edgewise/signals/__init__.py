@@ -1,0 +1,1 @@
+"""Latency and load from the routers, as plain numbers."""
