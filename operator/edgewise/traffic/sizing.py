@@ -119,9 +119,7 @@ def size(state: TrafficState, bounds: Bounds, now: float) -> tuple[TrafficState,
         1.1 * state.offered, bounds.edge_service, bounds.target, bounds.allowed, max(1, bounds.edge_max)
     )
     edge = min(bounds.edge_max, max(bounds.edge_min, wanted))
-    if edge >= state.edge:
-        state = replace(state, edge=edge, edge_at=now)
-    elif now - state.edge_at > EDGE_KEEP_SECONDS:
+    if edge >= state.edge or now - state.edge_at > EDGE_KEEP_SECONDS:
         state = replace(state, edge=edge, edge_at=now)
     cloud = 0
     if bounds.may_spill:
@@ -130,9 +128,7 @@ def size(state: TrafficState, bounds: Bounds, now: float) -> tuple[TrafficState,
             rate = max(HEADROOM * state.refused, 0.1 / bounds.cloud_service)
             needed = math.ceil(rate * bounds.cloud_service / UTILISATION * state.factor)
         cloud = min(bounds.cloud_max, max(bounds.cloud_min, needed))
-    if cloud >= state.cloud:
-        state = replace(state, cloud=cloud, cloud_at=now)
-    elif now - state.cloud_at > KEEP_SECONDS:
+    if cloud >= state.cloud or now - state.cloud_at > KEEP_SECONDS:
         state = replace(state, cloud=cloud, cloud_at=now)
     return state, Sizes(
         edge=min(bounds.edge_max, max(bounds.edge_min, state.edge)),
