@@ -6,7 +6,9 @@ import hashlib
 import json
 from typing import Any, Final
 
-from edgewise.api.meta import GROUP
+from pydantic import BaseModel
+
+from edgewise.api.meta import API_VERSION, GROUP, Metadata
 from edgewise.cluster.client import Client
 from edgewise.cluster.resources import Object
 
@@ -77,15 +79,15 @@ async def apply_changed(client: Client, obj: Object, live: Object | None) -> boo
     return True
 
 
-async def apply_status(client: Client, obj: Object, status: Object, live: Object) -> bool:
-    """Write a status when it says something new; tells whether it was written."""
-    if holds(status, live) and holds(live, status):
-        return False
+async def apply_status(client: Client, kind: str, metadata: Metadata, status: BaseModel) -> None:
+    """Write the status of an object of ours. The caller has compared it with what stands there."""
+    where = {"name": metadata.name}
+    if metadata.namespace:
+        where["namespace"] = metadata.namespace
     body = {
-        "apiVersion": obj["apiVersion"],
-        "kind": obj["kind"],
-        "metadata": {key: obj["metadata"][key] for key in ("name", "namespace") if obj["metadata"].get(key)},
-        "status": status,
+        "apiVersion": API_VERSION,
+        "kind": kind,
+        "metadata": where,
+        "status": status.model_dump(mode="json", by_alias=True, exclude_none=True),
     }
     await client.apply(body, "status")
-    return True
