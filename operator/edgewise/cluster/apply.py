@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from edgewise.api.meta import API_VERSION, GROUP, Metadata
+from edgewise.api.meta import API_VERSION, GROUP, Metadata, quantity
 from edgewise.cluster.client import Client
 from edgewise.cluster.resources import Object
 
@@ -47,7 +47,17 @@ def holds(wanted: Any, live: Any) -> bool:
         if not isinstance(live, list) or len(wanted) > len(live):
             return False
         return all(_item_holds(item, index, live) for index, item in enumerate(wanted))
-    return bool(wanted == live)
+    return bool(wanted == live) or _same_amount(wanted, live)
+
+
+def _same_amount(wanted: Any, live: Any) -> bool:
+    """Whether two texts are the same quantity: the API server writes 0.5 cores as 500m."""
+    if not (isinstance(wanted, str) and isinstance(live, str)):
+        return False
+    try:
+        return quantity(wanted) == quantity(live)
+    except ValueError:
+        return False
 
 
 def _item_holds(item: Any, index: int, live: list[Any]) -> bool:
