@@ -46,6 +46,11 @@ def _hand_down(parent: Path) -> None:
         control.write_text(" ".join(f"+{name}" for name in sorted(missing)))
 
 
+def enter_script(path: str, root: Path = ROOT) -> str:
+    """Shell text that moves the shell, and so what it turns into, into the cgroup `path` in every tree."""
+    return "\n".join(f"echo $$ > '{tree / path}/cgroup.procs'" for tree in hierarchies(root))
+
+
 def remove(path: str, root: Path = ROOT, within: float = 20.0) -> None:
     """Remove the cgroup `path` and everything below it; the processes in it must be gone or going.
 

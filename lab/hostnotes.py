@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from lab.shell import run
+
+_NETNS = Path("/run/netns")
 NOTE = Path("/run/edgewise-lab.json")
 #: What the kubelet sets on the whole machine when it starts (it refuses to run otherwise).
 SYSCTLS = (
@@ -32,6 +36,7 @@ class HostNotes:
     homes: list[str] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
     sysctls: dict[str, str] = field(default_factory=dict)
+    netns_was_mounted: bool = True
 
 
 def enter(home: Path, note: Path = NOTE) -> None:
@@ -39,6 +44,7 @@ def enter(home: Path, note: Path = NOTE) -> None:
     with _open(note) as notes:
         if not notes.homes:
             notes.sysctls = read_sysctls()
+            notes.netns_was_mounted = os.path.ismount(_NETNS)
         if str(home) not in notes.homes:
             notes.homes.append(str(home))
 
@@ -72,7 +78,9 @@ def leave(home: Path, note: Path = NOTE) -> None:
             path = Path(folder)
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
-        notes.folders, notes.sysctls = [], {}
+        # `ip netns add` mounts this folder on itself; somebody else may use it by now.
+        if not notes.netns_was_mounted and os.path.ismount(_NETNS) and not any(_NETNS.iterdir()):
+            run(["umount", str(_NETNS)])
 
 
 def read_sysctls() -> dict[str, str]:

@@ -115,7 +115,7 @@ class Node:
     def start(self) -> None:
         """Start process 1, containerd, kubelet and kube-proxy, as far as they do not run."""
         if self._registry.get(self._key("init")) is None:
-            cgroups.create(self._facts.cgroup)
+            cgroups.create(self._system_cgroup)
             self._start_init()
         if self._registry.get(self._key("containerd")) is None:
             self._spawn("containerd", ["containerd", "--config", str(self.folder / "containerd.toml")])
@@ -244,6 +244,15 @@ class Node:
     def _log(self, part: str) -> Path:
         return self._layout.logs / f"{self._key(part)}.log"
 
+    @property
+    def _system_cgroup(self) -> str:
+        """Where the node's own programs are counted, beside the kubelet's `kubepods`."""
+        return f"{self._facts.cgroup}/system"
+
+    def _in_cgroup(self, argv: list[str]) -> list[str]:
+        script = cgroups.enter_script(self._system_cgroup)
+        return ["sh", "-c", f'{script}\nexec "$@"', "sh", *argv]
+
     def _init(self) -> Identity:
         found = self._registry.get(self._key("init"))
         if found is None:
@@ -252,15 +261,10 @@ class Node:
 
     def _start_init(self) -> None:
         pause, log = self._programs["pause"], self._log("init")
-        outer = spawn(
-            [
-                *("nsenter", f"--net={self._network.namespace_path(self.name)}", "--"),
-                *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
-                *("--propagation", "private", "--", "sh", "-c", nodeconfig.init_script(self._facts, pause)),
-            ],
-            home=self._layout.home,
-            log=log,
-        )
+        script = nodeconfig.init_script(self._facts, pause)
+        namespaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        argv = self.command([*namespaces, "--propagation", "private", "--", "sh", "-c", script])
+        outer = spawn(self._in_cgroup(argv), home=self._layout.home, log=log)
         init = only_child(outer, log)
         deadline = time.monotonic() + 20
         # Its mounts stand once the script has turned into the pause program.
@@ -272,7 +276,7 @@ class Node:
 
     def _spawn(self, part: str, argv: list[str]) -> None:
         log = self._log(part)
-        outer = spawn(self.command(argv, whole=True), home=self._layout.home, log=log)
+        outer = spawn(self._in_cgroup(self.command(argv, whole=True)), home=self._layout.home, log=log)
         self._registry.record(self._key(part), only_child(outer, log))
 
     def _wait_for_containerd(self, within: float = 30.0) -> None:

@@ -157,7 +157,13 @@ def kube_proxy(facts: NodeFacts) -> str:
 
 def init_script(facts: NodeFacts, pause: Path, folders: Sequence[str] = (*SHARED, *PRIVATE)) -> str:
     """What process 1 of a node runs: mounts its disk where programs look for it, an empty /run, then waits."""
-    lines = ["set -e", "mount -t tmpfs -o mode=755,nosuid,nodev tmpfs /run", "mkdir -p /run/netns /run/lock"]
+    lines = [
+        "set -e",
+        # Copies of the namespaces' mounts: kept here they would keep a removed node's network alive.
+        "umount --recursive --lazy /run/netns 2>/dev/null || true",
+        "mount -t tmpfs -o mode=755,nosuid,nodev tmpfs /run",
+        "mkdir -p /run/netns /run/lock",
+    ]
     for folder in folders:
         lines.append(f"mount --bind '{disk(facts, folder)}' {folder}")
         if folder in SHARED:
