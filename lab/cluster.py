@@ -19,10 +19,13 @@ from lab import hostnotes, leftovers, packages, toolchain
 from lab.api import Api
 from lab.controlplane import ControlPlane
 from lab.errors import LabError
+from lab.images import Images
 from lab.network import Network
 from lab.node import Node, boot_of
 from lab.nodeconfig import PRIVATE, SHARED
+from lab.oci import Image
 from lab.progress import Progress
+from lab.registry import Registry, distribution, referrers
 from lab.settings import MAX_NODES, Layout
 from lab.shell import run
 from lab.specs import DEFAULT_NODES, ControlPlaneOptions, NodeSpec
@@ -42,6 +45,9 @@ class Lab:
         self.layout = layout or Layout.from_environment()
         self.progress = progress or Progress(self.layout.cache / "durations.json")
         self.toolchain = Toolchain(self.layout.cache, self.progress)
+        self.images = Images(self.layout.cache, self.progress)
+        self.registry: Registry = distribution(self.layout, lambda: packages.docker_registry(self.layout.cache))
+        self.referrers: Registry = referrers(self.layout, lambda: self.toolchain.path(toolchain.REFERRERS))
         self._network = Network(self.layout)
 
     # -- up and down ------------------------------------------------------------------------------------------
@@ -73,6 +79,8 @@ class Lab:
                         leftovers.remove(self.layout)
                 with self.progress.step("start the control plane", "start control plane"):
                     self._start_control_plane(options or ControlPlaneOptions())
+                if nodes:
+                    self.registry.start()
             missing = [spec for spec in nodes if spec.name not in self.nodes()]
             if missing:
                 names = ", ".join(spec.name for spec in missing)
@@ -145,8 +153,32 @@ class Lab:
             if network:
                 node.wait_until_ready(api, since=before)
 
+    def publish(self, image: Image, *, preload: bool = True, nodes: Sequence[str] | None = None) -> str:
+        """Put an image where pods find it, and return its reference by digest.
+
+        It is pushed to the lab's registry, so that every node can pull it, and loaded into the nodes under the same
+        reference, so that a pod starts without a pull, also while the registry is away.
+
+        Args:
+            image: as made by `images`.
+            preload: False leaves the nodes to pull.
+            nodes: into which to load; all of them when None.
+        """
+        self.registry.start()
+        reference = self.registry.push(image)
+        if preload:
+            tagged = f"{self.registry.host}/{image.name}"
+            self.load(self.images.archive(image, tagged), [tagged, reference], nodes)
+        return reference
+
     def load(self, archive: Path, names: Sequence[str] = (), nodes: Sequence[str] | None = None) -> None:
-        """Load the images of an archive (OCI or docker) into nodes, all of them when `nodes` is None."""
+        """Load the images of an archive (OCI or docker) into nodes, all of them when `nodes` is None.
+
+        Args:
+            archive: the file.
+            names: the name that the archive gives its image, then further names for it.
+            nodes: into which.
+        """
         chosen = [self.node(name) for name in nodes] if nodes is not None else list(self.nodes().values())
         _together([lambda node=node: node.import_archive(archive, names) for node in chosen])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,7 +22,7 @@ NODES = {
     "conntrack": "conntrack",
     "mount": "mount",
 }
-IMAGES = {"buildah": "buildah", "debootstrap": "debootstrap", "docker-registry": "docker-registry"}
+IMAGES = {"buildah": "buildah", "debootstrap": "debootstrap"}
 
 
 def missing(wanted: Iterable[tuple[str, str]]) -> list[str]:
@@ -55,3 +56,25 @@ def ensure(progress: Progress, *, nodes: bool = True, images: bool = False) -> N
     with progress.step(f"install {' '.join(absent)}", "install packages"):
         run(["apt-get", "update", "-q"], env=environment)
         run(["apt-get", "install", "-q", "-y", "--no-install-recommends", *absent], env=environment)
+
+
+def docker_registry(cache: Path) -> Path:
+    """The program docker-registry: installed, or taken out of Debian's package into the cache.
+
+    The package itself is not installed: it starts a service on port 5000 of every address.
+
+    Raises:
+        CommandFailedError: apt has no such package.
+    """
+    found = shutil.which("docker-registry", path=os.environ.get("PATH", "") + ":/usr/bin")
+    if found is not None:
+        return Path(found)
+    kept = cache / "bin" / "docker-registry" / "docker-registry"
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
+            run(["apt-get", "download", "-q", "docker-registry"], cwd=Path(scratch))
+            (package,) = Path(scratch).glob("*.deb")
+            run(["dpkg-deb", "--extract", str(package), scratch])
+            (Path(scratch) / "usr/bin/docker-registry").replace(kept)
+    return kept
