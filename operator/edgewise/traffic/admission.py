@@ -23,9 +23,9 @@ The law (t and S in seconds, rates in requests per second, counts over one perio
         K stays within [0.5, ceiling]
 
 K falls faster than it rises, rises only while it binds (an idle replica proves nothing), and holds when
-nothing ends. Sources: the law and its constants are edgewise's own, from simulations of 13 scenarios in which
-halving or doubling any constant moved the objective by at most 2 of 28. K0: the last of K requests is answered
-after K*S when their service times are equal; 0.8*S is kept in reserve because they are not.
+nothing ends. Sources: the law and its constants are edgewise's own, from simulations of 13 scenarios in
+which halving or doubling any constant moved the objective by at most 2 of 28. K0: the last of K requests is
+answered after K*S when their service times are equal; 0.8*S is kept in reserve because they are not.
 
 Worked examples (they are the test table)::
 
@@ -63,7 +63,8 @@ RATE_SECONDS, CLOUD_SECONDS, SPENT_SECONDS = 5.0, 5.0, 300.0
 """Memories, in seconds: of the rates, of the cloud's answers, and of the allowance that was spent."""
 
 PRIOR_SHARE, PRIOR_WEIGHT, PRIOR_REQUEST_SECONDS = 0.02, 4.0, 30.0
-"""What is believed of the cloud before it answers; seconds of traffic that the spent allowance starts with."""
+"""What is believed of the cloud before it answers; seconds of traffic that the spent allowance starts
+with."""
 
 CLOUD_IN_TROUBLE = 0.3
 """Share of the cloud's answers late or bad above which the edge may be late more often itself."""
