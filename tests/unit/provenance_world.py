@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
+
 from edgewise.provenance.digests import File, canonical_sha256, sha256_hex, tree_digest
 from edgewise.provenance.judge import judge
 from edgewise.provenance.publickeys import SigningKey, public_key_of
@@ -70,6 +71,9 @@ def resigned(statement: object, key: SigningKey = PUBLISHER, *, payload_type: st
     return json.dumps(write_bundle(envelope, "")).encode()
 
 
+_BUNDLES: dict[tuple[tuple[File, ...], int], bytes] = {}
+
+
 @dataclass(frozen=True)
 class World:
     """Everything the verifier looks at; `replace` one thing to attack."""
@@ -78,7 +82,9 @@ class World:
     signed: Mapping[str, bytes] | None = None
     key: SigningKey = PUBLISHER
     bundles: tuple[bytes, ...] | None = None
-    specs: tuple[tuple[str, dict[str, Any]], ...] = field(default_factory=lambda: (("vision", policy_spec()),))
+    specs: tuple[tuple[str, dict[str, Any]], ...] = field(
+        default_factory=lambda: (("vision", policy_spec()),)
+    )
     labels: Mapping[str, str] = field(default_factory=lambda: {"team": "vision"})
     place: str = PLACE
     format: str = "onnx"
@@ -88,11 +94,17 @@ class World:
     now: datetime = NOW
 
     def good_bundle(self) -> bytes:
-        return sign_files(files_of(self.signed or self.content), self.key, "defect")
+        """The publisher's bundle; the same one each time, though ECDSA signatures differ."""
+        files, signer = files_of(self.signed or self.content), id(self.key)
+        if (files, signer) not in _BUNDLES:
+            _BUNDLES[files, signer] = sign_files(files, self.key, "defect")
+        return _BUNDLES[files, signer]
 
     def request(self) -> Request:
         manifest = self.manifest or model_manifest(files_of(self.content), b"{}")
-        digest = self.digest or str(tree_digest((f.path, f.sha256) for f in files_of(self.signed or self.content)))
+        digest = self.digest or str(
+            tree_digest((f.path, f.sha256) for f in files_of(self.signed or self.content))
+        )
         uri = self.uri or f"{self.place}@sha256:{sha256_hex(manifest)}"
         bundles = (self.good_bundle(),) if self.bundles is None else self.bundles
         return Request(

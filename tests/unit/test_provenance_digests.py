@@ -5,11 +5,12 @@ import json
 
 import pytest
 import rfc8785
+from hypothesis import given
+from hypothesis import strategies as st
+
 from edgewise.provenance import reasons
 from edgewise.provenance.digests import canonical_json, parse_digest, tree_digest
 from edgewise.provenance.errors import ProvenanceError
-from hypothesis import given
-from hypothesis import strategies as st
 
 HEX = "9f" * 32
 TEXT = st.text(st.characters(codec="utf-8"))
@@ -67,5 +68,5 @@ def test_other_spellings_are_refused(text: str) -> None:
 
 
 def test_escapes_are_the_short_ones() -> None:
-    assert canonical_json("\x00\x1f\b\f\n\r\t\"\\/\x7f") == b'"\\u0000\\u001f\\b\\f\\n\\r\\t\\"\\\\/\x7f"'
+    assert canonical_json('\x00\x1f\b\f\n\r\t"\\/\x7f') == b'"\\u0000\\u001f\\b\\f\\n\\r\\t\\"\\\\/\x7f"'
     assert json.loads(canonical_json({"é": "\u2028"})) == {"é": "\u2028"}

@@ -1,8 +1,11 @@
-"""Strict readers: JSON, base64, file names, sources, times. Nothing that is thrown at them gets through bent."""
+"""Strict readers: JSON, base64, file names, sources, times. Nothing gets through them bent."""
 
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from edgewise.provenance import names, reasons
 from edgewise.provenance.bundle import read_bundle
 from edgewise.provenance.dsse import decode_base64, pae
@@ -10,9 +13,6 @@ from edgewise.provenance.errors import ProvenanceError
 from edgewise.provenance.sources import parse_source, pattern_matches, pattern_problem
 from edgewise.provenance.strictjson import JsonError, parse
 from edgewise.provenance.times import parse_time
-from hypothesis import given
-from hypothesis import strategies as st
-
 from tests.unit.provenance_world import World
 
 HEX = "9f" * 32
@@ -85,7 +85,9 @@ def test_names_that_leave_or_mislead_are_refused(path: str) -> None:
     assert names.problem_of(path)
 
 
-@pytest.mark.parametrize("path", ["model.onnx", "a/b/c.bin", ".gitattributes", "é.onnx", "x" * 255, "..a", "a.."])
+@pytest.mark.parametrize(
+    "path", ["model.onnx", "a/b/c.bin", ".gitattributes", "é.onnx", "x" * 255, "..a", "a.."]
+)
 def test_sound_names_are_accepted(path: str) -> None:
     assert names.problem_of(path) == ""
 
