@@ -261,6 +261,7 @@ class Lab:
         plane = ControlPlane(self.layout, self.toolchain.ensure(toolchain.CONTROL_PLANE), options)
         plane.prepare()
         plane.start()
+        plane.settle()
         # Written last: a lab with a state was started whole.
         self._write_state({"options": asdict(options), "nodes": []})
 

@@ -91,6 +91,18 @@ class ControlPlane:
         for part in ("kube-controller-manager", "kube-scheduler"):
             self._start(part)
 
+    def settle(self) -> None:
+        """Make what every cluster has beside the control plane itself.
+
+        The service kube-dns has nobody behind it: a name then fails at once and not after a timeout, and a test that
+        needs names puts a server there.
+        """
+        ports = [{"name": p.lower(), "port": 53, "protocol": p} for p in ("UDP", "TCP")]
+        spec = {"clusterIP": self._layout.addresses.dns_service, "selector": {"k8s-app": "kube-dns"}, "ports": ports}
+        metadata = {"name": "kube-dns", "namespace": "kube-system"}
+        service = {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+        self.api().apply("/api/v1/namespaces/kube-system/services/kube-dns", service)
+
     def stop(self) -> None:
         """End everything, the API server before its store."""
         for part in reversed(PARTS):

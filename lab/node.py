@@ -51,6 +51,7 @@ class Node:
             pods=plan.pods(octet),
             every_pod=plan.every_pod,
             host=plan.host,
+            dns=plan.dns_service,
             folder=layout.node(spec.name),
             keys=layout.keys,
             cgroup=f"{layout.prefix}/{spec.name}",
