@@ -103,13 +103,17 @@ class ControlPlane:
         service = {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
         self.api().apply("/api/v1/namespaces/kube-system/services/kube-dns", service)
 
-    def stop(self) -> None:
-        """End everything, the API server before its store."""
+    def stop(self, grace: float = 5.0) -> None:
+        """End everything, the API server before its store.
+
+        Args:
+            grace: seconds for a clean end; 0 is a power cut.
+        """
         for part in reversed(PARTS):
             found = self._registry.get(part)
             if found is not None:
                 # A clean end of the API server waits up to a minute for long requests; nobody gains by it here.
-                stop(found, grace=0 if part == "kube-apiserver" else 5)
+                stop(found, grace=0 if part == "kube-apiserver" else grace)
             self._registry.forget(part)
 
     def is_complete(self) -> bool:

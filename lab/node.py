@@ -226,6 +226,12 @@ class Node:
         argv = ["ctr", f"--address={CONTAINERD_SOCKET}", "--namespace=k8s.io", *arguments]
         return run(self.command(argv, whole=True), timeout=timeout)
 
+    def pull(self, reference: str, *names: str) -> None:
+        """Pull an image from a registry that speaks plain http, and give it further names."""
+        self.ctr("images", "pull", "--plain-http", reference)
+        for name in names:
+            self.ctr("images", "tag", "--force", reference, name)
+
     def import_archive(self, archive: Path, names: Sequence[str] = ()) -> None:
         """Load images from an archive (OCI or docker) into the node.
 
