@@ -8,6 +8,8 @@ from pathlib import Path
 from lab.errors import LeftoverError
 
 ROOT = Path("/sys/fs/cgroup")
+#: What a kubelet wants of cgroup v2.
+_CONTROLLERS = ("cpu", "cpuset", "hugetlb", "io", "memory", "pids")
 
 
 def hierarchies(root: Path = ROOT) -> list[Path]:
@@ -41,7 +43,7 @@ def create(path: str, root: Path = ROOT) -> None:
 def _hand_down(parent: Path) -> None:
     available = (parent / "cgroup.controllers").read_text().split()
     control = parent / "cgroup.subtree_control"
-    missing = set(available) - set(control.read_text().split())
+    missing = set(available) & set(_CONTROLLERS) - set(control.read_text().split())
     if missing:
         control.write_text(" ".join(f"+{name}" for name in sorted(missing)))
 

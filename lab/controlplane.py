@@ -91,13 +91,29 @@ class ControlPlane:
         for part in ("kube-controller-manager", "kube-scheduler"):
             self._start(part)
 
-    def stop(self) -> None:
-        """End everything, the API server before its store."""
+    def settle(self) -> None:
+        """Make what every cluster has beside the control plane itself.
+
+        The service kube-dns has nobody behind it: a name then fails at once and not after a timeout, and a test that
+        needs names puts a server there.
+        """
+        ports = [{"name": p.lower(), "port": 53, "protocol": p} for p in ("UDP", "TCP")]
+        spec = {"clusterIP": self._layout.addresses.dns_service, "selector": {"k8s-app": "kube-dns"}, "ports": ports}
+        metadata = {"name": "kube-dns", "namespace": "kube-system"}
+        service = {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+        self.api().apply("/api/v1/namespaces/kube-system/services/kube-dns", service)
+
+    def stop(self, grace: float = 5.0) -> None:
+        """End everything, the API server before its store.
+
+        Args:
+            grace: seconds for a clean end; 0 is a power cut.
+        """
         for part in reversed(PARTS):
             found = self._registry.get(part)
             if found is not None:
                 # A clean end of the API server waits up to a minute for long requests; nobody gains by it here.
-                stop(found, grace=0 if part == "kube-apiserver" else 5)
+                stop(found, grace=0 if part == "kube-apiserver" else grace)
             self._registry.forget(part)
 
     def is_complete(self) -> bool:

@@ -51,6 +51,7 @@ class Node:
             pods=plan.pods(octet),
             every_pod=plan.every_pod,
             host=plan.host,
+            dns=plan.dns_service,
             folder=layout.node(spec.name),
             keys=layout.keys,
             cgroup=f"{layout.prefix}/{spec.name}",
@@ -224,6 +225,12 @@ class Node:
         """Run containerd's `ctr` on the node, in the kubelet's namespace `k8s.io`."""
         argv = ["ctr", f"--address={CONTAINERD_SOCKET}", "--namespace=k8s.io", *arguments]
         return run(self.command(argv, whole=True), timeout=timeout)
+
+    def pull(self, reference: str, *names: str) -> None:
+        """Pull an image from a registry that speaks plain http, and give it further names."""
+        self.ctr("images", "pull", "--plain-http", reference)
+        for name in names:
+            self.ctr("images", "tag", "--force", reference, name)
 
     def import_archive(self, archive: Path, names: Sequence[str] = ()) -> None:
         """Load images from an archive (OCI or docker) into the node.

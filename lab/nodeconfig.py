@@ -27,6 +27,7 @@ class NodeFacts:
     pods: str
     every_pod: str
     host: str
+    dns: str
     folder: Path
     keys: Path
     cgroup: str
@@ -113,6 +114,7 @@ def kubelet(facts: NodeFacts) -> str:
             "failSwapOn": False,
             "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
             "clusterDomain": "cluster.local",
+            "clusterDNS": [facts.dns],
             "resolvConf": str(facts.folder / "resolv.conf"),
             "volumePluginDir": "/var/lib/kubelet/volume-plugins",
             # Several nodes share one disk and one memory: a node evicts only when the machine itself is in need.

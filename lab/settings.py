@@ -73,6 +73,11 @@ class Addresses:
         """The ClusterIP of the service `kubernetes`, by rule the first of the network."""
         return f"198.19.{128 + 8 * self.instance}.1"
 
+    @property
+    def dns_service(self) -> str:
+        """The ClusterIP of the service `kube-dns`."""
+        return f"198.19.{128 + 8 * self.instance}.10"
+
 
 API_PORT = 6443
 REGISTRY_PORT = 5000
