@@ -13,8 +13,7 @@ from edgewise.provenance.transport import RegistryError
 def fetch_variant(registry: Registry, name: str, uri: str, digest: str, model_format: str) -> VariantInput:
     """Read manifest and bundles of a variant. Blocking: run it in a thread.
 
-    Never raises for what it meets outside: the judge turns `problem` into a denial with these words, and a uri
-    that is not canonical into a better one.
+    Never raises for what it meets outside: the judge turns `problem` into a denial with these words.
     """
     manifest, problem = b"", ""
     bundles: tuple[bytes, ...] = ()

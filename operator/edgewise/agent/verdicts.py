@@ -1,0 +1,162 @@
+"""Finding the verdict for a pod: from the EdgeModel's status, else the one kept on this node's disk.
+
+Where it comes from does not matter, because it is signed: what counts is that this cluster's operator signed
+it, for this namespace, model and digest, and that it has not ended.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from edgewise.agent.apiserver import ApiServer, ApiUnavailableError, ModelStatus
+from edgewise.agent.errors import AgentError, Code
+from edgewise.agent.files import read_if_there
+from edgewise.agent.journal import Journal
+from edgewise.provenance import reasons
+from edgewise.provenance.digests import parse_digest, sha256_hex
+from edgewise.provenance.errors import ProvenanceError
+from edgewise.provenance.keys import MAX_DOCUMENT_BYTES, VerdictKeys, read_document
+from edgewise.provenance.strictjson import JsonError
+from edgewise.provenance.verdict import Expectation, Verdict, demand, read_verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A verdict that holds for a pod, and its envelope."""
+
+    verdict: Verdict
+    envelope: str
+
+    @property
+    def sha256(self) -> str:
+        """The name under which the journal remembers it."""
+        return sha256_hex(self.envelope.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """Finds verdicts.
+
+    Attributes:
+        keys_path: the mounted document of verdict keys; a copy is kept in the journal.
+        now: gives an aware time.
+    """
+
+    api: ApiServer
+    journal: Journal
+    keys_path: Path
+    now: Callable[[], datetime]
+
+    def find(self, wanted: Expectation, running: str = "") -> Found:
+        """The verdict for a pod that asks.
+
+        Args:
+            wanted: what the kubelet says of the pod, and the pod of what it wants.
+            running: sha256 of the verdict under which this very pod had this volume before (""): that one
+                may have ended.
+
+        Raises:
+            AgentError: FAILED_PRECONDITION with the reason of the denial; UNAVAILABLE when nobody could be
+                asked and nothing is kept.
+        """
+        keys = self.trusted_keys()
+        away = ""
+        status: ModelStatus | None = None
+        try:
+            status = self.api.model(wanted.namespace, wanted.model)
+        except ApiUnavailableError as error:
+            away = str(error)
+        refusals: list[ProvenanceError] = []
+        for envelope in status.envelopes if status is not None else ():
+            try:
+                return self._checked(envelope, wanted, keys, status, running)
+            except ProvenanceError as error:
+                refusals.append(error)
+        if status is not None and status.refusal:
+            raise _denied(
+                reasons.VERDICT_MISSING, f"EdgeModel {wanted.model} is not verified: {status.refusal}"
+            )
+        kept = self.journal.verdict(wanted.namespace, wanted.model, parse_digest(wanted.digest).hex)
+        if kept is not None:
+            try:
+                return self._checked(kept, wanted, keys, status, running)
+            except ProvenanceError as error:
+                refusals.append(error)
+        raise _none_holds(wanted, refusals, away, status)
+
+    def kept(self, wanted: Expectation, sha256: str) -> Found | None:
+        """The verdict on disk with this hash, if it still holds for a pod that runs under it. No network."""
+        envelope = self.journal.verdict(wanted.namespace, wanted.model, parse_digest(wanted.digest).hex)
+        if envelope is None or sha256_hex(envelope.encode()) != sha256:
+            return None
+        try:
+            return self._checked(envelope, wanted, self.trusted_keys(), None, sha256)
+        except ProvenanceError:
+            return None
+
+    def trusted_keys(self) -> VerdictKeys:
+        """The cluster's verdict keys: as mounted, else as kept from before.
+
+        Raises:
+            AgentError: neither is there.
+        """
+        mounted = read_if_there(self.keys_path, MAX_DOCUMENT_BYTES)
+        problem = "not there"
+        for data, is_mounted in ((mounted, True), (self.journal.keys(), False)):
+            if data is None:
+                continue
+            try:
+                document = read_document(data)
+            except JsonError as error:
+                problem = str(error)
+                continue
+            if is_mounted:
+                self.journal.keep_keys(data)
+            return document
+        raise AgentError(
+            Code.UNAVAILABLE,
+            "KeysMissing",
+            f"the cluster's verdict keys ({self.keys_path}): {problem}; the operator writes them at start",
+        )
+
+    def _checked(
+        self, envelope: str, wanted: Expectation, keys: VerdictKeys, status: ModelStatus | None, running: str
+    ) -> Found:
+        found_running = bool(running) and sha256_hex(envelope.encode()) == running
+        verdict = read_verdict(envelope, keys, self.now(), running=found_running)
+        demand(verdict, wanted)
+        if status is not None and verdict.model_uid != status.uid:
+            raise ProvenanceError(
+                reasons.VERDICT_MISMATCH,
+                f"the verdict is for an EdgeModel {wanted.model} that was deleted since",
+            )
+        return Found(verdict, envelope)
+
+
+def _none_holds(
+    wanted: Expectation, refusals: list[ProvenanceError], away: str, status: ModelStatus | None
+) -> AgentError:
+    # A refusal other than "that one is about another digest" tells more.
+    telling = [error for error in refusals if error.reason != reasons.VERDICT_MISMATCH] or refusals
+    if telling:
+        more = f" ({away})" if away else ""
+        return _denied(telling[0].reason, f"{wanted.digest}: {telling[0].message}{more}")
+    if away:
+        return AgentError(
+            Code.UNAVAILABLE,
+            reasons.VERDICT_MISSING,
+            f"{away}, and no verdict for {wanted.digest} is kept here",
+        )
+    if status is None:
+        return _denied(
+            reasons.VERDICT_MISSING, f"no EdgeModel {wanted.model} in namespace {wanted.namespace}"
+        )
+    return _denied(
+        reasons.VERDICT_MISSING,
+        f"EdgeModel {wanted.model} has no verdict for {wanted.digest} yet; see its condition Verified",
+    )
+
+
+def _denied(reason: str, message: str) -> AgentError:
+    return AgentError(Code.FAILED_PRECONDITION, reason, message)
