@@ -1,7 +1,7 @@
 """HTTP/1.1 over one connection, for the load generator: a request that is ready as bytes, and its answer.
 
-A protocol instead of asyncio's streams: an answer costs one callback for each piece that arrives, and no copy of
-the request is made. Bodies of answers are counted and dropped.
+A protocol instead of asyncio's streams: an answer costs one callback for each piece that arrives, and no copy
+of the request is made. Bodies of answers are counted and dropped.
 """
 
 from __future__ import annotations

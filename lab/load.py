@@ -1,15 +1,15 @@
 """Load: requests at a given rate, whatever the answers do, and once a second what became of them.
 
-An open loop: arrivals are a Poisson process that does not wait for answers, as many independent callers make it.
-Latency counts from the moment at which a request was due, so that a slow sender cannot make a server look fast. Both
-the rate and the number of requests in flight are bounded; a request that is due while the bound is reached is
-counted as a failure (`dropped`), never silently left out.
+An open loop: arrivals are a Poisson process that does not wait for answers, as many independent callers make
+it. Latency counts from the moment at which a request was due, so that a slow sender cannot make a server look
+fast. Both the rate and the number of requests in flight are bounded; a request that is due while the bound is
+reached is counted as a failure (`dropped`), never silently left out.
 
     python -m lab.load --url http://198.18.0.2:8080/v2/models/detector/infer --host-header detector.shop \
         --rate 20 --seconds 10 --then 80x20 --target-ms 80 --body request.bin --json
 
-It speaks plain HTTP/1.1 over kept connections with nothing but the standard library: sending 150 requests of 200 KB
-a second must not take the processor from the servers that are under test.
+It speaks plain HTTP/1.1 over kept connections with nothing but the standard library: sending 150 requests of
+200 KB a second must not take the processor from the servers that are under test.
 """
 
 from __future__ import annotations
@@ -308,8 +308,10 @@ async def _main(argv: Sequence[str]) -> None:
     generator = Generator(load)
 
     def tell(kind: str, summary: Summary) -> None:
-        text = json.dumps({"kind": kind, **asdict(summary)}) if arguments.json else f"{kind:6} {_row(summary)}"
-        print(text, flush=True)
+        if arguments.json:
+            print(json.dumps({"kind": kind, **asdict(summary)}), flush=True)
+        else:
+            print(f"{kind:6} {_row(summary)}", flush=True)
 
     async for summary in generator.seconds():
         tell("second", summary)
