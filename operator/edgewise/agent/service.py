@@ -25,6 +25,7 @@ from edgewise.agent.settings import DRIVER
 _log = logging.getLogger(__name__)
 
 #: A publish call waits for a download, so there are more threads than pods start at once on an edge node.
+#: They are started when needed.
 _THREADS: Final = 16
 #: The kubelet's messages are a few hundred bytes.
 _MAX_MESSAGE: Final = 256 * 1024

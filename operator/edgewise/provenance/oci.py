@@ -21,7 +21,7 @@ from edgewise.provenance.transport import LyingRegistryError, RegistryError, Tra
 
 #: Referrers looked at. Whoever may push to the repository may add some; thousands are an attack.
 MAX_REFERRERS: Final = 64
-_CHUNK: Final = 1 << 20
+_CHUNK: Final = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
