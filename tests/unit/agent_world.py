@@ -133,7 +133,7 @@ class Node:
     wait: float = 20.0
 
     def __post_init__(self) -> None:
-        now = datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=1)
+        now = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=60)
         self.settings.keys.parent.mkdir(parents=True)
         self.settings.keys.write_text(write_document(first_document(PRIVATE, CLUSTER, now)))
 

@@ -164,10 +164,40 @@ def test_a_verdict_withdrawn_is_not_revived_from_disk_but_what_runs_goes_on(node
     verdict, driver = node.offer(), node.driver()
     driver.publish(node.ask(verdict))
     condition = {"type": "Verified", "status": "False", "reason": "SignatureMissing", "message": "wants ci"}
-    node.api.put("vision", "defect", conditions=[condition])
-    refused(lambda: driver.publish(node.ask(verdict, OTHER_POD)), Code.FAILED_PRECONDITION, "wants ci")
+    judged = [{"name": "cpu", "digest": str(verdict.digest), "verified": False}]
+    for status in ({"conditions": [condition]}, {"conditions": [condition], "variants": judged}):
+        node.api.put("vision", "defect", **status)
+        refused(lambda: driver.publish(node.ask(verdict, OTHER_POD)), Code.FAILED_PRECONDITION, "wants ci")
     driver.publish(node.ask(verdict))
     assert read_tree(node.target()) == CONTENT
+
+
+def test_a_refused_new_version_leaves_the_pods_of_the_old_one_alone(node: Node) -> None:
+    verdict, driver = node.offer(), node.driver()
+    driver.publish(node.ask(verdict))
+    condition = {"type": "Verified", "status": "False", "reason": "SignatureMissing", "message": "wants ci"}
+    judged = [{"name": "cpu", "digest": "tree:sha256:" + "0" * 64, "verified": False}]
+    node.api.put("vision", "defect", conditions=[condition], variants=judged)
+    driver.publish(node.ask(verdict, OTHER_POD))
+    assert read_tree(node.target(OTHER_POD)) == CONTENT
+
+
+def test_a_verdict_past_half_of_its_life_is_replaced_while_there_is_network(node: Node) -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
+    old = node.offer(issued=now - timedelta(days=20), expires=now + timedelta(days=10))
+    driver = node.driver()
+    driver.publish(node.ask(old))
+    driver.publish(node.ask(old))  # nothing younger yet: goes on
+    young = node.offer()
+    driver.publish(node.ask(young))
+    kept = driver.journal.verdict("vision", "defect", young.digest.hex)
+    assert kept is not None
+    assert driver.verdicts.find(node.ask(young).wanted).verdict.expires == young.expires
+    node.api.requests.clear()
+    driver.publish(node.ask(young))
+    assert node.api.requests == []
+    node.api.status = 500
+    driver.publish(node.ask(old))
 
 
 @pytest.mark.parametrize(
@@ -435,6 +465,20 @@ def test_no_room_is_said_with_numbers_and_removes_nothing(node: Node) -> None:
         lambda: driver.publish(node.ask(large)), Code.RESOURCE_EXHAUSTED, "2000 bytes wanted", "quota 1500"
     )
     assert driver.store.is_trusted(small.digest.hex)
+
+
+def test_leftovers_of_other_downloads_make_room_first(node: Node) -> None:
+    driver = node.driver()
+    sealed = node.offer({"m": b"x" * 10})
+    driver.publish(node.ask(sealed))
+    for folder in ("incoming/dead/blobs", "aside/old"):
+        (driver.store.root / folder).mkdir(parents=True)
+        (driver.store.root / folder / "blob").write_bytes(b"y")
+    short = driver.store.make_room(1 << 60, frozenset())
+    assert short > 0
+    assert not (driver.store.root / "incoming" / "dead").exists()
+    assert not (driver.store.root / "aside").exists()
+    assert driver.store.is_sealed(sealed.digest.hex)
 
 
 def test_records_of_pods_that_are_gone_keep_nothing(node: Node) -> None:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.server import ThreadingHTTPServer
 
-import grpc
-
 from edgewise.agent import metrics, service
 from edgewise.agent.apiserver import ApiServer
 from edgewise.agent.driver import Driver
@@ -40,7 +38,7 @@ class Agent:
 
     settings: Settings
     driver: Driver
-    servers: tuple[grpc.Server, ...]
+    endpoints: tuple[service.Endpoint, ...]
     pages: ThreadingHTTPServer
 
     @classmethod
@@ -64,14 +62,12 @@ class Agent:
         )
         pages = metrics.serve(counts, settings.csi_socket.is_socket, settings.port)
         _log.info("%s serves node %s at %s", DRIVER, settings.node, settings.csi_socket)
-        return cls(settings, driver, (csi, registration), pages)
+        return cls(settings, driver, (registration, csi), pages)
 
     def stop(self) -> None:
         """End in order. Mounts stay, downloads go on where they stopped when the next agent comes."""
         self.driver.ensurer.stop.set()
-        for server in self.servers:
-            server.stop(grace=2).wait()
-        for socket in (self.settings.registration_socket, self.settings.csi_socket):
-            service.remove_socket(socket)
+        for endpoint in self.endpoints:
+            endpoint.stop()
         self.pages.shutdown()
         self.pages.server_close()

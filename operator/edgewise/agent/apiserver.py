@@ -32,15 +32,22 @@ class ApiUnavailableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """What counts of an EdgeModel: its UID, the envelopes of its verdicts, and whether it is refused.
+    """What counts of an EdgeModel: its UID, the envelopes of its verdicts, and what the operator refuses.
 
     Attributes:
+        refused: typed digests that the operator judged and did not verify; None when it judged the model as a
+            whole and says no more than that.
         refusal: reason and message of condition Verified when that is False, else "".
     """
 
     uid: str
     envelopes: tuple[str, ...]
+    refused: frozenset[str] | None
     refusal: str
+
+    def refuses(self, digest: str) -> bool:
+        """Whether the operator says no to this digest now. Silence (an earlier version's digest) is no no."""
+        return bool(self.refusal) if self.refused is None else digest in self.refused
 
 
 @dataclass(slots=True)
@@ -107,10 +114,14 @@ def _model(document: dict[str, object]) -> ModelStatus:
     for condition in map(_object, _items(status.get("conditions"))):
         if condition.get("type") == "Verified" and condition.get("status") == "False":
             refusal = f"{condition.get('reason', '')}: {condition.get('message', '')}"[:500]
+    refused: frozenset[str] | None = None
+    if variants := [_object(item) for item in _items(status.get("variants"))]:
+        refused = frozenset(str(v.get("digest")) for v in variants if v.get("verified") is not True)
     return ModelStatus(
         str(metadata.get("uid", "")),
         # The envelope is JSON in a string; an object is accepted too, as a person would write it.
         tuple(text if isinstance(text, str) else json.dumps(text) for text in envelopes if text),
+        refused,
         refusal,
     )
 

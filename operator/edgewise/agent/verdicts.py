@@ -73,10 +73,9 @@ class Verdicts:
                 return self._checked(envelope, wanted, keys, status, running)
             except ProvenanceError as error:
                 refusals.append(error)
-        if status is not None and status.refusal:
-            raise _denied(
-                reasons.VERDICT_MISSING, f"EdgeModel {wanted.model} is not verified: {status.refusal}"
-            )
+        if status is not None and status.refuses(wanted.digest):
+            why = status.refusal or f"{wanted.digest} is not verified; see its status"
+            raise _denied(reasons.VERDICT_MISSING, f"EdgeModel {wanted.model}: {why}")
         kept = self.journal.verdict(wanted.namespace, wanted.model, parse_digest(wanted.digest).hex)
         if kept is not None:
             try:

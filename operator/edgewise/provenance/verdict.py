@@ -209,7 +209,8 @@ def _in_time(verdict: Verdict, keys: VerdictKeys, signers: frozenset[str], now: 
         ):
             return
     raise ProvenanceError(
-        reasons.VERDICT_EXPIRED, "the key that signed the verdict has been replaced and has ended"
+        reasons.VERDICT_EXPIRED,
+        "the key that signed the verdict has been replaced, or is younger than the verdict",
     )
 
 
