@@ -316,6 +316,42 @@ def test_a_new_key_and_a_new_verdict_disturb_nothing(node: Node) -> None:
     assert read_tree(node.target(OTHER_POD)) == CONTENT
 
 
+def test_a_key_that_the_kubelet_has_not_brought_yet_is_asked_for(node: Node) -> None:
+    verdict, driver = node.offer(), node.driver()
+    second, now = new_private_key(), datetime.now(UTC)
+    old = first_document(PRIVATE, CLUSTER, now - timedelta(days=1))
+    both = rotate(old, second, now - timedelta(minutes=1))
+    node.api.put("vision", "defect", sign_verdict(verdict, second))
+    refused(lambda: driver.publish(node.ask(verdict)), Code.FAILED_PRECONDITION, "VerdictUntrusted")
+    node.api.models["edgewise-system/edgewise-verdict-keys"] = {"data": {"keys.json": write_document(both)}}
+    driver.publish(node.ask(verdict))
+    assert read_tree(node.target()) == CONTENT
+    node.api.url = "https://127.0.0.1:1"
+    rebooted(node)
+    node.driver().publish(node.ask(verdict, OTHER_POD))  # the younger document was kept beside the old file
+
+
+def test_a_fresh_node_asks_for_the_keys(node: Node) -> None:
+    verdict, text = node.offer(), node.settings.keys.read_text()
+    node.settings.keys.unlink()
+    refused(lambda: node.driver().publish(node.ask(verdict)), Code.UNAVAILABLE, "KeysMissing", "not there")
+    node.api.models["edgewise-system/edgewise-verdict-keys"] = {"data": {"keys.json": "{"}}
+    refused(lambda: node.driver().publish(node.ask(verdict)), Code.UNAVAILABLE, "KeysMissing")
+    node.api.models["edgewise-system/edgewise-verdict-keys"] = {"data": {"keys.json": text}}
+    node.driver().publish(node.ask(verdict))
+
+
+def test_a_node_that_joined_another_cluster_trusts_only_that_one(node: Node) -> None:
+    verdict = node.offer()
+    node.driver().publish(node.ask(verdict))
+    other = first_document(new_private_key(), "another", datetime.now(UTC) - timedelta(days=99))
+    node.settings.keys.write_text(write_document(other))
+    driver = node.driver()
+    refused(
+        lambda: driver.publish(node.ask(verdict, OTHER_POD)), Code.FAILED_PRECONDITION, "VerdictUntrusted"
+    )
+
+
 # --- registries ---------------------------------------------------------------------------------------
 
 

@@ -208,3 +208,10 @@ def test_a_key_document_whose_id_is_another_key_s() -> None:
     document["keys"][0]["id"] = "0" * 64
     with pytest.raises(JsonError, match="sha256 of its key"):
         read_document(json.dumps(document).encode())
+
+
+def test_a_model_of_too_many_files_is_refused_before_its_verdict_breaks_the_api_server() -> None:
+    files = tuple(File(f"part-{number:05}", "0" * 64, 1) for number in range(8000))
+    with pytest.raises(ProvenanceError, match="fewer files") as caught:
+        sign_verdict(replace(verdict_of(), files=files), PRIVATE)
+    assert caught.value.reason == reasons.ARTIFACT_TOO_LARGE

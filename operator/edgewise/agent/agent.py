@@ -11,6 +11,7 @@ from edgewise.agent.apiserver import ApiServer
 from edgewise.agent.driver import Driver
 from edgewise.agent.ensure import Ensurer
 from edgewise.agent.journal import Journal
+from edgewise.agent.keyring import KeyRing
 from edgewise.agent.settings import DRIVER, Settings
 from edgewise.agent.store import Store, boot_id
 from edgewise.agent.verdicts import Verdicts
@@ -27,7 +28,8 @@ def build_driver(settings: Settings, counts: metrics.Metrics, boot: str) -> Driv
     registry = Registry(Transport(settings.plain_http))
     ensurer = Ensurer(store, registry, counts, lambda: driver.in_use())
     api = ApiServer(settings.api_url, settings.credentials)
-    verdicts = Verdicts(api, journal, settings.keys, lambda: datetime.now(UTC))
+    keys = KeyRing(api, journal, settings.keys, settings.namespace)
+    verdicts = Verdicts(api, journal, keys, lambda: datetime.now(UTC))
     driver = Driver(settings, journal, store, ensurer, verdicts)
     return driver
 

@@ -8,7 +8,7 @@ read to its stated length and not a byte further.
 import http.client
 import ssl
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import IO, Final
@@ -88,10 +88,11 @@ class Transport:
             try:
                 response = _send(connection, method, url, headers, body)
                 target = response.headers.get("Location", "") if response.status in _REDIRECTS else ""
-                if not (follow and target):
-                    yield response
-                    return
-                response.close()
+                # Closing the connection does not close a response that lasts until the server hangs up.
+                with closing(response):
+                    if not (follow and target):
+                        yield response
+                        return
             finally:
                 connection.close()
             url = self._redirect(url, target)

@@ -105,7 +105,11 @@ def build_verdict(request: Request, judgement: VariantJudgement, lifetime: timed
 
 
 def sign_verdict(verdict: Verdict, private_pem: bytes) -> str:
-    """The envelope as compact JSON text, ready for `status.verdicts[].envelope`."""
+    """The envelope as compact JSON text, ready for `status.verdicts[].envelope`.
+
+    Raises:
+        ProvenanceError: ArtifactTooLarge, when the list of files does not fit into an object's status.
+    """
     statement = {
         "_type": STATEMENT_TYPE,
         "subject": [{"name": str(verdict.digest), "digest": {"sha256": verdict.digest.hex}}],
@@ -132,7 +136,14 @@ def sign_verdict(verdict: Verdict, private_pem: bytes) -> str:
         },
     }  # fmt: skip
     envelope = dsse.sign_envelope(canonical_json(statement), load_private_key(private_pem))
-    return json.dumps(envelope, separators=(",", ":"), sort_keys=True)
+    text = json.dumps(envelope, separators=(",", ":"), sort_keys=True)
+    if len(text) > MAX_VERDICT_BYTES:
+        raise ProvenanceError(
+            reasons.ARTIFACT_TOO_LARGE,
+            f"{len(verdict.files)} files make a verdict of {len(text)} bytes, {MAX_VERDICT_BYTES} fit "
+            "into status; publish the model in fewer files",
+        )
+    return text
 
 
 def read_verdict(envelope: str, keys: VerdictKeys, now: datetime, *, running: bool = False) -> Verdict:
