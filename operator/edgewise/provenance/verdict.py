@@ -22,8 +22,8 @@ from edgewise.provenance.strictjson import Fields, JsonError, parse_object
 from edgewise.provenance.times import format_time, parse_time
 
 PREDICATE: Final = "https://edgewise.dev/verdict/v1"
-#: A verdict larger than this does not fit beside others into an object of the API server (1.5 MiB).
-MAX_VERDICT_BYTES: Final = 1 << 20
+#: The longest envelope that the EdgeModel's status takes; others have to fit beside it (1.5 MiB an object).
+MAX_VERDICT_BYTES: Final = 256 * 1024
 #: How long a verdict counts when no evidence ends earlier: so long may a site be cut off and still place.
 LIFETIME: Final = timedelta(days=30)
 #: Clocks of nodes and operator may differ by this much.
