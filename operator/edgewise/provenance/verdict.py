@@ -146,6 +146,20 @@ def sign_verdict(verdict: Verdict, private_pem: bytes) -> str:
     return text
 
 
+def still_stands(envelope: str, verdict: Verdict, keys: VerdictKeys, now: datetime) -> bool:
+    """Whether a published envelope may stay instead of a new one for `verdict`.
+
+    It may when it says the same, has more than half of its life left, and is signed by the newest key.
+    Writing nothing then is what keeps a pass over an unchanged model free of requests.
+    """
+    newest = VerdictKeys(keys.cluster, (max(keys.keys, key=lambda entry: entry.not_before),))
+    try:
+        standing = read_verdict(envelope, newest, now)
+    except ProvenanceError:
+        return False
+    return standing.content() == verdict.content() and not standing.wants_renewal(now)
+
+
 def read_verdict(envelope: str, keys: VerdictKeys, now: datetime, *, running: bool = False) -> Verdict:
     """Check the signature and the times, and read the verdict.
 
