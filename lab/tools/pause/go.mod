@@ -1,0 +1,3 @@
+module edgewise.dev/lab/pause
+
+go 1.24

@@ -1,0 +1,104 @@
+"""EdgeSite: a place with nodes, and who may use it."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from edgewise.api.conditions import Condition
+from edgewise.api.meta import Metadata, Strict, column, list_map, rules
+from edgewise.api.selector import LabelSelector
+
+Criticality = Literal["Critical", "High", "Normal", "BestEffort"]
+
+#: A kubelet can set any label on its own node but these; so only they tell where a node stands.
+RESTRICTED_PREFIX = "edgewise.node-restriction.kubernetes.io/"
+
+
+class EdgeSiteSpec(Strict):
+    """Which nodes make the site, and who may use it."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                f"self.nodeSelector.matchLabels.all(k, k.startsWith('{RESTRICTED_PREFIX}'))",
+                f"select nodes by {RESTRICTED_PREFIX} labels: a node could set any other label itself",
+            ),
+        )
+    )
+
+    class NodeSelector(Strict):
+        """Selects nodes by labels that only an administrator can set."""
+
+        match_labels: Annotated[
+            dict[Annotated[str, Field(max_length=317)], Annotated[str, Field(max_length=63)]],
+            Field(min_length=1, max_length=8),
+        ] = Field(description="Labels that must be there with just these values.")
+
+    tier: Literal["Edge", "Cloud"] = Field(
+        default="Edge",
+        description="Edge sites serve their own callers; Cloud sites take what the edge refuses.",
+        json_schema_extra=column("TIER"),
+    )
+    node_selector: NodeSelector = Field(description="The nodes of the site.")
+    allowed_namespaces: LabelSelector | None = Field(
+        default=None, description="Namespaces whose services may run here; absent means none, {} means all."
+    )
+    allowed_criticalities: Annotated[list[Criticality], Field(max_length=4)] = Field(
+        default=["Critical", "High", "Normal", "BestEffort"],
+        description="How critical a service may be to run here.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+
+
+class NodeCount(Strict):
+    """Nodes of a site."""
+
+    total: int = Field(default=0, description="Nodes that carry the site's labels.")
+    ready: int = Field(
+        default=0,
+        description="Those of them that are Ready.",
+        json_schema_extra=column("READY-NODES", "integer"),
+    )
+
+
+class AcceleratorCount(Strict):
+    """What a site has of one accelerator class."""
+
+    class_: Annotated[str, Field(max_length=63)] = Field(alias="class", description="Accelerator class.")
+    nodes: int = Field(default=0, description="Nodes that have it.")
+
+
+class EdgeSiteStatus(Strict):
+    """What the operator sees at the site."""
+
+    observed_generation: int = Field(default=0, description="Generation that was looked at last.")
+    online: bool = Field(
+        default=False,
+        description="Whether any node of it answers.",
+        json_schema_extra=column("ONLINE", "boolean"),
+    )
+    nodes: NodeCount = Field(default=NodeCount(), description="Nodes of the site.")
+    accelerators: Annotated[list[AcceleratorCount], Field(max_length=64)] = Field(
+        default=[], description="Accelerators by class.", json_schema_extra=list_map("class")
+    )
+    conditions: Annotated[list[Condition], Field(max_length=16)] = Field(
+        default=[], description="Ready, with its reason.", json_schema_extra=list_map("type")
+    )
+
+
+class EdgeSite(Strict):
+    """A place with nodes: a plant, a shop, a mast; or the cloud."""
+
+    KIND: ClassVar[str] = "EdgeSite"
+    PLURAL: ClassVar[str] = "edgesites"
+    SHORT: ClassVar[tuple[str, ...]] = ("site",)
+    NAMESPACED: ClassVar[bool] = False
+    COLUMNS: ClassVar[tuple[tuple[str, str, str], ...]] = (
+        ("ACCELERATORS", "string", ".status.accelerators[*].class"),
+    )
+
+    metadata: Metadata
+    spec: EdgeSiteSpec
+    status: EdgeSiteStatus = EdgeSiteStatus()

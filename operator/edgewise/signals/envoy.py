@@ -1,0 +1,97 @@
+"""A router's statistics as plain counts.
+
+Envoy's names: https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/upstream/cluster_manager/cluster_stats.
+The text is taken apart here and not by ``prometheus_client.parser``: only a few families of it are wanted,
+at every tick, from every router.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Final
+
+from edgewise.api.meta import SIDE_EDGE
+from edgewise.render.envoy import STATS_PORT, split_cluster_name
+from edgewise.traffic.signals import ServiceCount, SideCount
+
+#: Only what is counted here is asked for.
+PATH: Final = r"/stats/prometheus?filter=^cluster\..*_.*\.upstream_rq_(total|completed|retry|429|5xx|time)$"
+_LINE: Final = re.compile(r"^envoy_cluster_upstream_rq_?(\w*)\{([^}]*)\} ([0-9.e+-]+)$")
+_LABEL: Final = re.compile(r'(\w+)="([^"]*)"')
+
+
+class _Cluster:
+    """What is counted of one cluster."""
+
+    def __init__(self) -> None:
+        self.started = self.ended = self.refused = self.failed = self.retried = 0.0
+        #: Answers up to a time in seconds, cumulative.
+        self.buckets: list[tuple[float, float]] = []
+
+    def late(self, target: float) -> float:
+        """Answers over `target` seconds; inside a bucket they are taken as spread evenly."""
+        low, below = 0.0, 0.0
+        for high, count in self.buckets:
+            if high >= target:
+                part = (target - low) / (high - low) if high != float("inf") else 1.0
+                return max(0.0, self.buckets[-1][1] - (below + (count - below) * part))
+            low, below = high, count
+        return 0.0
+
+
+def url(address: str) -> str:
+    """Where a router's statistics are."""
+    return f"http://{address}:{STATS_PORT}{PATH}"
+
+
+def counts(text: str, targets: Mapping[str, float]) -> dict[str, ServiceCount]:
+    """Counts by service key (``namespace/name``); `targets` are latency targets in seconds, by service.
+
+    Revisions of a side are added up. Services without a target count nothing as late.
+    """
+    clusters: dict[str, _Cluster] = defaultdict(_Cluster)
+    for line in text.splitlines():
+        found = _LINE.match(line)
+        if found:
+            _take(clusters, found.group(1), dict(_LABEL.findall(found.group(2))), float(found.group(3)))
+    services: dict[str, ServiceCount] = {}
+    for name, cluster in clusters.items():
+        parts = split_cluster_name(name)
+        if parts is None:
+            continue
+        key = f"{parts[0]}/{parts[1]}"
+        side = SideCount(
+            started=cluster.started,
+            ended=cluster.ended,
+            refused=cluster.refused,
+            failed=cluster.failed,
+            late=cluster.late(targets[key]) if key in targets else 0.0,
+        )
+        if parts[2] == SIDE_EDGE:
+            services[key] = services.get(key, ServiceCount()) + ServiceCount(
+                edge=side, retried=cluster.retried
+            )
+        else:
+            services[key] = services.get(key, ServiceCount()) + ServiceCount(cloud=side)
+    return services
+
+
+def _take(clusters: dict[str, _Cluster], family: str, labels: Mapping[str, str], value: float) -> None:
+    cluster = clusters[labels.get("envoy_cluster_name", "")]
+    match family:
+        case "total":
+            cluster.started = value
+        case "completed":
+            cluster.ended = value
+        case "retry":
+            cluster.retried = value
+        case "" if labels.get("envoy_response_code") == "429":
+            cluster.refused = value
+        case "xx" if labels.get("envoy_response_code_class") == "5":
+            cluster.failed = value
+        case "time_bucket":
+            # Envoy counts in milliseconds.
+            le = labels["le"]
+            cluster.buckets.append((float("inf") if le == "+Inf" else float(le) / 1000.0, value))
