@@ -235,6 +235,11 @@ def test_one_key_under_two_names_is_one_signer() -> None:
     denied(World(specs=(("vision", three),)), reasons.SIGNATURE_MISSING, "wanted 2 of")
 
 
+def test_a_huge_bundle_is_not_even_parsed() -> None:
+    huge = World().good_bundle() + b" " * (17 << 20)
+    denied(World(bundles=(huge,)), reasons.BUNDLE_INVALID, "at most 16777216")
+
+
 def test_too_many_bundles() -> None:
     denied(World(bundles=(World().good_bundle(),) * (MAX_BUNDLES + 1)), reasons.BUNDLE_INVALID)
 

@@ -279,3 +279,14 @@ def test_thousands_of_referrers_cost_a_bounded_number_of_requests(
     bundles = Registry(transport).bundles(source)
     assert len(bundles) == MAX_REFERRERS
     assert len(registry.requests) <= 2 * MAX_REFERRERS + 2
+
+
+def test_a_huge_bundle_is_not_even_fetched(
+    model: Path, registry: SmallRegistry, transport: Transport
+) -> None:
+    published = publish(model, f"oci://{registry.authority}/models/defect", transport)
+    attach(b" " * (17 << 20), published.uri, transport)
+    before = registry.bytes_sent
+    with pytest.raises(RegistryError, match="at most 16777216"):
+        Registry(transport).bundles(parse_source(published.uri))
+    assert registry.bytes_sent - before < 100_000
