@@ -15,7 +15,14 @@ from edgewise.provenance.errors import ProvenanceError, printable
 from edgewise.provenance.keys import VerdictKeys
 from edgewise.provenance.names import problem_of, set_problem_of
 from edgewise.provenance.publickeys import load_private_key
-from edgewise.provenance.request import Evidence, Request, VariantJudgement, files_from_json
+from edgewise.provenance.request import (
+    Evidence,
+    Request,
+    VariantJudgement,
+    evidence_from_json,
+    evidence_to_json,
+    files_from_json,
+)
 from edgewise.provenance.sources import parse_source
 from edgewise.provenance.statement import STATEMENT_TYPE
 from edgewise.provenance.strictjson import Fields, JsonError, parse_object
@@ -126,11 +133,7 @@ def sign_verdict(verdict: Verdict, private_pem: bytes) -> str:
             "sources": list(verdict.sources),
             "files": [{"path": f.path, "sha256": f.sha256, "size": f.size} for f in verdict.files],
             "policies": [{"name": p.name, "sha256": p.sha256} for p in verdict.policies],
-            "authorities": [
-                {"policy": e.policy, "requirement": e.requirement, "authority": e.authority,
-                 "key": e.key, "bundle": e.bundle}
-                for e in verdict.authorities
-            ],
+            "authorities": [evidence_to_json(evidence) for evidence in verdict.authorities],
             "issued": format_time(verdict.issued),
             "expires": format_time(verdict.expires),
         },
@@ -260,7 +263,7 @@ def _read(envelope: dsse.Envelope) -> Verdict:
         sources=tuple(p.texts("sources")),
         files=files_from_json(p.items("files"), "verdict.files"),
         policies=tuple(_policy(item) for item in p.items("policies")),
-        authorities=tuple(_evidence(item) for item in p.items("authorities")),
+        authorities=tuple(evidence_from_json(item, "verdict.authorities") for item in p.items("authorities")),
         issued=parse_time(p.text("issued"), "verdict.issued"),
         expires=parse_time(p.text("expires"), "verdict.expires"),
     )
@@ -291,12 +294,3 @@ def _policy(item: object) -> PolicyHash:
     policy = PolicyHash(fields.text("name"), fields.text("sha256"))
     fields.done()
     return policy
-
-
-def _evidence(item: object) -> Evidence:
-    f = Fields(item, "verdict.authorities")
-    evidence = Evidence(
-        f.text("policy"), f.text("requirement"), f.text("authority"), f.text("key"), f.text("bundle")
-    )
-    f.done()
-    return evidence
