@@ -23,7 +23,7 @@ from edgewise.agent.files import read_if_there, sync_folder, write_atomically
 from edgewise.provenance.digests import File
 from edgewise.provenance.strictjson import Fields, JsonError, parse
 
-_CHUNK: Final = 1 << 20
+_CHUNK: Final = 256 * 1024
 _MAX_RECORD: Final = 4096
 
 
