@@ -71,7 +71,7 @@ def api_server(folder: Path) -> Iterator[ApiDouble]:
         def do_GET(self) -> None:
             double.requests.append(self.path)
             parts = self.path.split("/")
-            model = double.models.get(f"{parts[5]}/{parts[7]}")
+            model = double.models.get(f"{parts[-3]}/{parts[-1]}")
             authorised = self.headers["Authorization"] == "Bearer agent-token"
             status = 401 if not authorised else 404 if model is None else double.status
             body = json.dumps(model or {}).encode()
@@ -133,7 +133,7 @@ class Node:
     wait: float = 20.0
 
     def __post_init__(self) -> None:
-        now = datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=1)
+        now = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=60)
         self.settings.keys.parent.mkdir(parents=True)
         self.settings.keys.write_text(write_document(first_document(PRIVATE, CLUSTER, now)))
 
@@ -152,6 +152,7 @@ class Node:
             publish_wait=self.wait,
             api_url=self.api.url,
             credentials=self.root / "credentials",
+            namespace="edgewise-system",
         )
 
     def driver(self) -> Driver:

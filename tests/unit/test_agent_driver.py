@@ -164,10 +164,40 @@ def test_a_verdict_withdrawn_is_not_revived_from_disk_but_what_runs_goes_on(node
     verdict, driver = node.offer(), node.driver()
     driver.publish(node.ask(verdict))
     condition = {"type": "Verified", "status": "False", "reason": "SignatureMissing", "message": "wants ci"}
-    node.api.put("vision", "defect", conditions=[condition])
-    refused(lambda: driver.publish(node.ask(verdict, OTHER_POD)), Code.FAILED_PRECONDITION, "wants ci")
+    judged = [{"name": "cpu", "digest": str(verdict.digest), "verified": False}]
+    for status in ({"conditions": [condition]}, {"conditions": [condition], "variants": judged}):
+        node.api.put("vision", "defect", **status)
+        refused(lambda: driver.publish(node.ask(verdict, OTHER_POD)), Code.FAILED_PRECONDITION, "wants ci")
     driver.publish(node.ask(verdict))
     assert read_tree(node.target()) == CONTENT
+
+
+def test_a_refused_new_version_leaves_the_pods_of_the_old_one_alone(node: Node) -> None:
+    verdict, driver = node.offer(), node.driver()
+    driver.publish(node.ask(verdict))
+    condition = {"type": "Verified", "status": "False", "reason": "SignatureMissing", "message": "wants ci"}
+    judged = [{"name": "cpu", "digest": "tree:sha256:" + "0" * 64, "verified": False}]
+    node.api.put("vision", "defect", conditions=[condition], variants=judged)
+    driver.publish(node.ask(verdict, OTHER_POD))
+    assert read_tree(node.target(OTHER_POD)) == CONTENT
+
+
+def test_a_verdict_past_half_of_its_life_is_replaced_while_there_is_network(node: Node) -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
+    old = node.offer(issued=now - timedelta(days=20), expires=now + timedelta(days=10))
+    driver = node.driver()
+    driver.publish(node.ask(old))
+    driver.publish(node.ask(old))  # nothing younger yet: goes on
+    young = node.offer()
+    driver.publish(node.ask(young))
+    kept = driver.journal.verdict("vision", "defect", young.digest.hex)
+    assert kept is not None
+    assert driver.verdicts.find(node.ask(young).wanted).verdict.expires == young.expires
+    node.api.requests.clear()
+    driver.publish(node.ask(young))
+    assert node.api.requests == []
+    node.api.status = 500
+    driver.publish(node.ask(old))
 
 
 @pytest.mark.parametrize(
@@ -284,6 +314,42 @@ def test_a_new_key_and_a_new_verdict_disturb_nothing(node: Node) -> None:
     assert mount_points() == before
     driver.publish(node.ask(verdict, OTHER_POD))
     assert read_tree(node.target(OTHER_POD)) == CONTENT
+
+
+def test_a_key_that_the_kubelet_has_not_brought_yet_is_asked_for(node: Node) -> None:
+    verdict, driver = node.offer(), node.driver()
+    second, now = new_private_key(), datetime.now(UTC)
+    old = first_document(PRIVATE, CLUSTER, now - timedelta(days=1))
+    both = rotate(old, second, now - timedelta(minutes=1))
+    node.api.put("vision", "defect", sign_verdict(verdict, second))
+    refused(lambda: driver.publish(node.ask(verdict)), Code.FAILED_PRECONDITION, "VerdictUntrusted")
+    node.api.models["edgewise-system/edgewise-verdict-keys"] = {"data": {"keys.json": write_document(both)}}
+    driver.publish(node.ask(verdict))
+    assert read_tree(node.target()) == CONTENT
+    node.api.url = "https://127.0.0.1:1"
+    rebooted(node)
+    node.driver().publish(node.ask(verdict, OTHER_POD))  # the younger document was kept beside the old file
+
+
+def test_a_fresh_node_asks_for_the_keys(node: Node) -> None:
+    verdict, text = node.offer(), node.settings.keys.read_text()
+    node.settings.keys.unlink()
+    refused(lambda: node.driver().publish(node.ask(verdict)), Code.UNAVAILABLE, "KeysMissing", "not there")
+    node.api.models["edgewise-system/edgewise-verdict-keys"] = {"data": {"keys.json": "{"}}
+    refused(lambda: node.driver().publish(node.ask(verdict)), Code.UNAVAILABLE, "KeysMissing")
+    node.api.models["edgewise-system/edgewise-verdict-keys"] = {"data": {"keys.json": text}}
+    node.driver().publish(node.ask(verdict))
+
+
+def test_a_node_that_joined_another_cluster_trusts_only_that_one(node: Node) -> None:
+    verdict = node.offer()
+    node.driver().publish(node.ask(verdict))
+    other = first_document(new_private_key(), "another", datetime.now(UTC) - timedelta(days=99))
+    node.settings.keys.write_text(write_document(other))
+    driver = node.driver()
+    refused(
+        lambda: driver.publish(node.ask(verdict, OTHER_POD)), Code.FAILED_PRECONDITION, "VerdictUntrusted"
+    )
 
 
 # --- registries ---------------------------------------------------------------------------------------
@@ -435,6 +501,20 @@ def test_no_room_is_said_with_numbers_and_removes_nothing(node: Node) -> None:
         lambda: driver.publish(node.ask(large)), Code.RESOURCE_EXHAUSTED, "2000 bytes wanted", "quota 1500"
     )
     assert driver.store.is_trusted(small.digest.hex)
+
+
+def test_leftovers_of_other_downloads_make_room_first(node: Node) -> None:
+    driver = node.driver()
+    sealed = node.offer({"m": b"x" * 10})
+    driver.publish(node.ask(sealed))
+    for folder in ("incoming/dead/blobs", "aside/old"):
+        (driver.store.root / folder).mkdir(parents=True)
+        (driver.store.root / folder / "blob").write_bytes(b"y")
+    short = driver.store.make_room(1 << 60, frozenset())
+    assert short > 0
+    assert not (driver.store.root / "incoming" / "dead").exists()
+    assert not (driver.store.root / "aside").exists()
+    assert driver.store.is_sealed(sealed.digest.hex)
 
 
 def test_records_of_pods_that_are_gone_keep_nothing(node: Node) -> None:

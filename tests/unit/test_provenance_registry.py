@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from edgewise.provenance.artifact import read_artifact
 from edgewise.provenance.digests import tree_digest
 from edgewise.provenance.fetch import fetch_variant
-from edgewise.provenance.oci import Registry
+from edgewise.provenance.oci import MAX_REFERRERS, Registry
 from edgewise.provenance.publish import Published, attach, publish
 from edgewise.provenance.signer import UnsignableError, directory_digest, list_files, sign_directory
 from edgewise.provenance.sources import Source, parse_source
@@ -267,3 +267,26 @@ def test_the_operator_fetches_kilobytes_and_says_what_went_wrong(
     registry.manifests.clear()
     assert "HTTP 404" in fetch_variant(client, "cpu", published.uri, "", "onnx").problem
     assert "wanted oci://" in fetch_variant(client, "cpu", "oci://x:latest", "", "onnx").problem
+
+
+def test_thousands_of_referrers_cost_a_bounded_number_of_requests(
+    model: Path, registry: SmallRegistry, transport: Transport
+) -> None:
+    published, source, _ = pushed(model, registry.authority, transport)
+    for number in range(50):
+        attach(b"junk %d" % number, published.uri, transport)
+    registry.requests.clear()
+    bundles = Registry(transport).bundles(source)
+    assert len(bundles) == MAX_REFERRERS
+    assert len(registry.requests) <= 2 * MAX_REFERRERS + 2
+
+
+def test_a_huge_bundle_is_not_even_fetched(
+    model: Path, registry: SmallRegistry, transport: Transport
+) -> None:
+    published = publish(model, f"oci://{registry.authority}/models/defect", transport)
+    attach(b" " * (17 << 20), published.uri, transport)
+    before = registry.bytes_sent
+    with pytest.raises(RegistryError, match="at most 16777216"):
+        Registry(transport).bundles(parse_source(published.uri))
+    assert registry.bytes_sent - before < 100_000

@@ -6,6 +6,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgewise.provenance import reasons
 from edgewise.provenance.digests import File
@@ -29,6 +31,7 @@ from edgewise.provenance.verdict import (
     demand,
     read_verdict,
     sign_verdict,
+    still_stands,
 )
 from tests.unit.provenance_world import CLUSTER, NOW, World, pem_of, policy_spec
 
@@ -193,6 +196,30 @@ def test_renewal_at_half_of_life_says_nothing_new() -> None:
     assert replace(verdict, issued=NOW + LIFETIME, expires=NOW + 2 * LIFETIME).content() == verdict.content()
 
 
+def test_an_envelope_stands_until_half_of_its_life_another_content_or_another_key() -> None:
+    verdict = verdict_of()
+    day = NOW + timedelta(days=1)
+    fresh = replace(verdict, issued=day, expires=day + LIFETIME)
+    assert still_stands(ENVELOPE, fresh, KEYS, day)
+    assert not still_stands(ENVELOPE, fresh, KEYS, NOW + LIFETIME / 2)
+    assert not still_stands(ENVELOPE, replace(fresh, version="2.0.0"), KEYS, day)
+    assert not still_stands(ENVELOPE, fresh, rotate(KEYS, new_private_key(), day), day)
+    assert not still_stands("{", fresh, KEYS, day)
+
+
+@given(st.text(max_size=200) | st.binary(max_size=200).map(lambda data: data.decode("latin-1")))
+def test_no_text_crashes_the_reader_of_verdicts(text: str) -> None:
+    refused(reasons.VERDICT_INVALID, text)
+
+
+@given(st.integers(0, len(ENVELOPE) - 1), st.characters(codec="utf-8"))
+def test_no_exchanged_character_of_a_verdict_is_accepted(position: int, character: str) -> None:
+    altered = ENVELOPE[:position] + character + ENVELOPE[position + 1 :]
+    if altered != ENVELOPE:
+        with pytest.raises(ProvenanceError):
+            read_verdict(altered, KEYS, NOW)
+
+
 @pytest.mark.parametrize(
     "change",
     [{"cluster": ""}, {"keys": []}, {"extra": 1}, {"keys": [{"id": "0" * 64, "pem": "x", "notBefore": ""}]}],
@@ -208,3 +235,10 @@ def test_a_key_document_whose_id_is_another_key_s() -> None:
     document["keys"][0]["id"] = "0" * 64
     with pytest.raises(JsonError, match="sha256 of its key"):
         read_document(json.dumps(document).encode())
+
+
+def test_a_model_of_too_many_files_is_refused_before_its_verdict_breaks_the_api_server() -> None:
+    files = tuple(File(f"part-{number:05}", "0" * 64, 1) for number in range(8000))
+    with pytest.raises(ProvenanceError, match="fewer files") as caught:
+        sign_verdict(replace(verdict_of(), files=files), PRIVATE)
+    assert caught.value.reason == reasons.ARTIFACT_TOO_LARGE

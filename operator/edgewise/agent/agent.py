@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.server import ThreadingHTTPServer
 
-import grpc
-
 from edgewise.agent import metrics, service
 from edgewise.agent.apiserver import ApiServer
 from edgewise.agent.driver import Driver
 from edgewise.agent.ensure import Ensurer
 from edgewise.agent.journal import Journal
+from edgewise.agent.keyring import KeyRing
 from edgewise.agent.settings import DRIVER, Settings
 from edgewise.agent.store import Store, boot_id
 from edgewise.agent.verdicts import Verdicts
@@ -29,7 +28,8 @@ def build_driver(settings: Settings, counts: metrics.Metrics, boot: str) -> Driv
     registry = Registry(Transport(settings.plain_http))
     ensurer = Ensurer(store, registry, counts, lambda: driver.in_use())
     api = ApiServer(settings.api_url, settings.credentials)
-    verdicts = Verdicts(api, journal, settings.keys, lambda: datetime.now(UTC))
+    keys = KeyRing(api, journal, settings.keys, settings.namespace)
+    verdicts = Verdicts(api, journal, keys, lambda: datetime.now(UTC))
     driver = Driver(settings, journal, store, ensurer, verdicts)
     return driver
 
@@ -40,7 +40,7 @@ class Agent:
 
     settings: Settings
     driver: Driver
-    servers: tuple[grpc.Server, ...]
+    endpoints: tuple[service.Endpoint, ...]
     pages: ThreadingHTTPServer
 
     @classmethod
@@ -64,14 +64,12 @@ class Agent:
         )
         pages = metrics.serve(counts, settings.csi_socket.is_socket, settings.port)
         _log.info("%s serves node %s at %s", DRIVER, settings.node, settings.csi_socket)
-        return cls(settings, driver, (csi, registration), pages)
+        return cls(settings, driver, (registration, csi), pages)
 
     def stop(self) -> None:
         """End in order. Mounts stay, downloads go on where they stopped when the next agent comes."""
         self.driver.ensurer.stop.set()
-        for server in self.servers:
-            server.stop(grace=2).wait()
-        for socket in (self.settings.registration_socket, self.settings.csi_socket):
-            service.remove_socket(socket)
+        for endpoint in self.endpoints:
+            endpoint.stop()
         self.pages.shutdown()
         self.pages.server_close()

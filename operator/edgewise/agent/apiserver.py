@@ -1,4 +1,4 @@
-"""One question to the API server: what does this EdgeModel's status say? Standard library only.
+"""Two questions to the API server: an EdgeModel's status, and the verdict keys. Standard library only.
 
 The client library for Kubernetes would cost the node more memory than the whole agent.
 """
@@ -8,6 +8,7 @@ import json
 import ssl
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -32,15 +33,22 @@ class ApiUnavailableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """What counts of an EdgeModel: its UID, the envelopes of its verdicts, and whether it is refused.
+    """What counts of an EdgeModel: its UID, the envelopes of its verdicts, and what the operator refuses.
 
     Attributes:
+        refused: typed digests that the operator judged and did not verify; None when it judged the model as a
+            whole and says no more than that.
         refusal: reason and message of condition Verified when that is False, else "".
     """
 
     uid: str
     envelopes: tuple[str, ...]
+    refused: frozenset[str] | None
     refusal: str
+
+    def refuses(self, digest: str) -> bool:
+        """Whether the operator says no to this digest now. Silence (an earlier version's digest) is no no."""
+        return bool(self.refusal) if self.refused is None else digest in self.refused
 
 
 @dataclass(slots=True)
@@ -63,11 +71,25 @@ class ApiServer:
         Raises:
             ApiUnavailableError: no answer, or none that can be used.
         """
+        path = f"/apis/edgewise.dev/v1alpha1/namespaces/{namespace}/edgemodels/{name}"
+        document = self._object(path)
+        return None if document is None else _model(document)
+
+    def verdict_keys(self, namespace: str) -> bytes | None:
+        """The document of verdict keys in the operator's ConfigMap; None when there is none.
+
+        Raises:
+            ApiUnavailableError: no answer, or none that can be used.
+        """
+        document = self._object(f"/api/v1/namespaces/{namespace}/configmaps/edgewise-verdict-keys")
+        text = _object((document or {}).get("data")).get("keys.json")
+        return text.encode() if isinstance(text, str) else None
+
+    def _object(self, path: str) -> dict[str, object] | None:
         if not self.url:
             raise ApiUnavailableError("no API server is configured")
         if self.clock() < self._away_until:
             raise ApiUnavailableError("the API server did not answer a moment ago")
-        path = f"/apis/edgewise.dev/v1alpha1/namespaces/{namespace}/edgemodels/{name}"
         try:
             status, body = self._get(path)
         except (OSError, http.client.HTTPException, RegistryError) as error:
@@ -78,7 +100,7 @@ class ApiServer:
         if status != 200:
             raise ApiUnavailableError(f"the API server answers {status}")
         try:
-            return _model(parse_object(body, max_bytes=_MAX_OBJECT, max_depth=_MAX_DEPTH))
+            return parse_object(body, max_bytes=_MAX_OBJECT, max_depth=_MAX_DEPTH)
         except JsonError as error:
             raise ApiUnavailableError(f"the API server's answer cannot be read: {error}") from error
 
@@ -93,8 +115,8 @@ class ApiServer:
         try:
             headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
             connection.request("GET", path, headers=headers)
-            response = connection.getresponse()
-            return response.status, read_bounded(response, _MAX_OBJECT, "EdgeModel")
+            with closing(connection.getresponse()) as response:
+                return response.status, read_bounded(response, _MAX_OBJECT, path)
         finally:
             connection.close()
 
@@ -107,10 +129,14 @@ def _model(document: dict[str, object]) -> ModelStatus:
     for condition in map(_object, _items(status.get("conditions"))):
         if condition.get("type") == "Verified" and condition.get("status") == "False":
             refusal = f"{condition.get('reason', '')}: {condition.get('message', '')}"[:500]
+    refused: frozenset[str] | None = None
+    if variants := [_object(item) for item in _items(status.get("variants"))]:
+        refused = frozenset(str(v.get("digest")) for v in variants if v.get("verified") is not True)
     return ModelStatus(
         str(metadata.get("uid", "")),
         # The envelope is JSON in a string; an object is accepted too, as a person would write it.
         tuple(text if isinstance(text, str) else json.dumps(text) for text in envelopes if text),
+        refused,
         refusal,
     )
 

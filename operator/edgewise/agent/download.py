@@ -19,6 +19,7 @@ from edgewise.provenance.transport import LyingRegistryError, RegistryError
 
 #: Cuts in one file after which the source counts as away. Each has to have brought at least one byte.
 _MAX_CUTS: Final = 50
+_CHUNK: Final = 256 * 1024
 
 
 @dataclass(slots=True)
@@ -160,7 +161,7 @@ class Download:
 
 def _hash_so_far(descriptor: int, limit: int) -> "tuple[hashlib._Hash, int]":
     digest, size = hashlib.sha256(), 0
-    while size < limit and (chunk := os.pread(descriptor, min(1 << 20, limit - size), size)):
+    while size < limit and (chunk := os.pread(descriptor, min(_CHUNK, limit - size), size)):
         digest.update(chunk)
         size += len(chunk)
     return digest, size

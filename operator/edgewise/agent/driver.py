@@ -37,7 +37,8 @@ class Driver:
         """Mount the model that the pod asks for, if the verdict says that it may have it.
 
         Idempotent: for a volume that is there, it re-checks the kept verdict (a millisecond, no network) and
-        leaves the mount alone. A refusal never unmounts what runs.
+        leaves the mount alone. Past half of the verdict's life it looks for a younger one, so that a node
+        that loses its network later has the longest possible time. A refusal never unmounts what runs.
 
         Raises:
             AgentError: with the code and text for the pod's event.
@@ -45,9 +46,15 @@ class Driver:
         with self._lock(ask.target):
             mine = self._record(ask)
             mounted = is_mounted(ask.target)
-            if mine is not None and mounted and self.verdicts.kept(ask.wanted, mine.verdict) is not None:
+            kept = self.verdicts.kept(ask.wanted, mine.verdict) if mine is not None and mounted else None
+            if kept is not None and not kept.verdict.wants_renewal(self.verdicts.now()):
                 return
-            found = self.verdicts.find(ask.wanted, "" if mine is None else mine.verdict)
+            try:
+                found = self.verdicts.find(ask.wanted, "" if mine is None else mine.verdict)
+            except AgentError:
+                if kept is None:
+                    raise
+                return  # what runs goes on; the verdict on disk merely gets no younger
             tree = found.verdict.digest.hex
             with self.store.pinned(tree):
                 self.journal.keep_verdict(ask.wanted.namespace, ask.wanted.model, tree, found.envelope)

@@ -1,11 +1,13 @@
 """gRPC: the driver on one Unix socket, the kubelet's plugin registration on another."""
 
+import contextlib
 import logging
 import os
 import stat
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +27,7 @@ from edgewise.agent.settings import DRIVER
 _log = logging.getLogger(__name__)
 
 #: A publish call waits for a download, so there are more threads than pods start at once on an edge node.
+#: They are started when needed.
 _THREADS: Final = 16
 #: The kubelet's messages are a few hundred bytes.
 _MAX_MESSAGE: Final = 256 * 1024
@@ -116,10 +119,26 @@ class RegistrationService:
         return registration.RegistrationStatusResponse()
 
 
-def start(socket: Path, services: dict[str, Methods]) -> grpc.Server:
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A server on a Unix socket."""
+
+    server: grpc.Server
+    socket: Path
+    inode: int
+
+    def stop(self) -> None:
+        """Let calls end, then remove the socket, unless a newer agent has put its own there."""
+        self.server.stop(grace=2).wait()
+        with contextlib.suppress(FileNotFoundError):
+            if self.socket.lstat().st_ino == self.inode:
+                self.socket.unlink()
+
+
+def start(socket: Path, services: dict[str, Methods]) -> Endpoint:
     """Serve on a Unix socket that only root can open; a socket of an earlier run is replaced."""
     socket.parent.mkdir(parents=True, exist_ok=True)
-    remove_socket(socket)
+    _remove_socket(socket)
     options = [("grpc.max_receive_message_length", _MAX_MESSAGE), ("grpc.so_reuseport", 0)]
     server = grpc.server(ThreadPoolExecutor(_THREADS, thread_name_prefix=socket.name), options=options)
     for name, methods in services.items():
@@ -131,10 +150,10 @@ def start(socket: Path, services: dict[str, Methods]) -> grpc.Server:
     finally:
         os.umask(before)
     server.start()
-    return server
+    return Endpoint(server, socket, socket.lstat().st_ino)
 
 
-def remove_socket(path: Path) -> None:
+def _remove_socket(path: Path) -> None:
     """Remove a socket; nothing else is ever removed."""
     if path.exists() and stat.S_ISSOCK(path.lstat().st_mode):
         path.unlink()

@@ -29,6 +29,7 @@ class Settings:
         publish_wait: seconds that a publish call waits for a download before it reports progress.
         api_url: of the API server ("" when there is none to ask).
         credentials: folder with `token` and `ca.crt` of the service account.
+        namespace: of the agent and the operator, where the ConfigMap of verdict keys is.
     """
 
     node: str
@@ -43,6 +44,7 @@ class Settings:
     publish_wait: float = 20.0
     api_url: str = ""
     credentials: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+    namespace: str = ""
 
     @property
     def csi_socket(self) -> Path:
@@ -87,6 +89,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         publish_wait=_number(environment, "EDGEWISE_PUBLISH_WAIT_SECONDS", default.publish_wait),
         api_url=environment.get("EDGEWISE_API_SERVER", in_cluster),
         credentials=path("EDGEWISE_CREDENTIALS_DIR", default.credentials),
+        namespace=environment.get("EDGEWISE_NAMESPACE", ""),
     )
     for socket in (settings.csi_socket, settings.registration_socket):
         if len(bytes(socket)) > MAX_SOCKET_PATH:

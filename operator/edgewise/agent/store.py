@@ -23,7 +23,7 @@ from edgewise.agent.files import read_if_there, sync_folder, write_atomically
 from edgewise.provenance.digests import File
 from edgewise.provenance.strictjson import Fields, JsonError, parse
 
-_CHUNK: Final = 1 << 20
+_CHUNK: Final = 256 * 1024
 _MAX_RECORD: Final = 4096
 
 
@@ -187,9 +187,11 @@ class Store:
             How many bytes are still short: 0 when they fit.
         """
         with self._lock:
-            shutil.rmtree(self.root / "aside", ignore_errors=True)
-            short = self._short(wanted)
             kept = in_use | {tree for tree, count in self._pins.items() if count > 0}
+            short = self._short(wanted)
+            if short:
+                self._drop_leftovers(kept)
+                short = self._short(wanted)
             candidates = [record for record in self.sealed() if record.tree not in kept]
             if short > sum(record.size for record in candidates):
                 return short - sum(record.size for record in candidates)
@@ -199,6 +201,14 @@ class Store:
                 self._remove(record.tree)
                 short -= record.size
             return 0
+
+    def _drop_leftovers(self, kept: frozenset[str]) -> None:
+        """Remove what failed its check, and downloads that nobody is waiting for."""
+        shutil.rmtree(self.root / "aside", ignore_errors=True)
+        incoming = self.root / "incoming"
+        for entry in incoming.iterdir() if incoming.is_dir() else ():
+            if entry.name not in kept:
+                shutil.rmtree(entry, ignore_errors=True)
 
     def _short(self, wanted: int) -> int:
         over_quota = self.used() + wanted - self.quota if self.quota else 0

@@ -7,17 +7,15 @@ it, for this namespace, model and digest, and that it has not ended.
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from edgewise.agent.apiserver import ApiServer, ApiUnavailableError, ModelStatus
 from edgewise.agent.errors import AgentError, Code
-from edgewise.agent.files import read_if_there
 from edgewise.agent.journal import Journal
+from edgewise.agent.keyring import KEYS_MISSING, KeyRing
 from edgewise.provenance import reasons
 from edgewise.provenance.digests import parse_digest, sha256_hex
 from edgewise.provenance.errors import ProvenanceError
-from edgewise.provenance.keys import MAX_DOCUMENT_BYTES, VerdictKeys, read_document
-from edgewise.provenance.strictjson import JsonError
+from edgewise.provenance.keys import VerdictKeys
 from edgewise.provenance.verdict import Expectation, Verdict, demand, read_verdict
 
 
@@ -39,13 +37,12 @@ class Verdicts:
     """Finds verdicts.
 
     Attributes:
-        keys_path: the mounted document of verdict keys; a copy is kept in the journal.
         now: gives an aware time.
     """
 
     api: ApiServer
     journal: Journal
-    keys_path: Path
+    keys: KeyRing
     now: Callable[[], datetime]
 
     def find(self, wanted: Expectation, running: str = "") -> Found:
@@ -60,7 +57,17 @@ class Verdicts:
             AgentError: FAILED_PRECONDITION with the reason of the denial; UNAVAILABLE when nobody could be
                 asked and nothing is kept.
         """
-        keys = self.trusted_keys()
+        try:
+            return self._find(wanted, running, self.keys.current())
+        except AgentError as error:
+            if error.reason not in {reasons.VERDICT_UNTRUSTED, KEYS_MISSING}:
+                raise
+            younger = self.keys.refresh()
+            if younger is None:
+                raise
+        return self._find(wanted, running, younger)
+
+    def _find(self, wanted: Expectation, running: str, keys: VerdictKeys) -> Found:
         away = ""
         status: ModelStatus | None = None
         try:
@@ -73,10 +80,9 @@ class Verdicts:
                 return self._checked(envelope, wanted, keys, status, running)
             except ProvenanceError as error:
                 refusals.append(error)
-        if status is not None and status.refusal:
-            raise _denied(
-                reasons.VERDICT_MISSING, f"EdgeModel {wanted.model} is not verified: {status.refusal}"
-            )
+        if status is not None and status.refuses(wanted.digest):
+            why = status.refusal or f"{wanted.digest} is not verified; see its status"
+            raise _denied(reasons.VERDICT_MISSING, f"EdgeModel {wanted.model}: {why}")
         kept = self.journal.verdict(wanted.namespace, wanted.model, parse_digest(wanted.digest).hex)
         if kept is not None:
             try:
@@ -91,34 +97,9 @@ class Verdicts:
         if envelope is None or sha256_hex(envelope.encode()) != sha256:
             return None
         try:
-            return self._checked(envelope, wanted, self.trusted_keys(), None, sha256)
-        except ProvenanceError:
+            return self._checked(envelope, wanted, self.keys.current(), None, sha256)
+        except (ProvenanceError, AgentError):
             return None
-
-    def trusted_keys(self) -> VerdictKeys:
-        """The cluster's verdict keys: as mounted, else as kept from before.
-
-        Raises:
-            AgentError: neither is there.
-        """
-        mounted = read_if_there(self.keys_path, MAX_DOCUMENT_BYTES)
-        problem = "not there"
-        for data, is_mounted in ((mounted, True), (self.journal.keys(), False)):
-            if data is None:
-                continue
-            try:
-                document = read_document(data)
-            except JsonError as error:
-                problem = str(error)
-                continue
-            if is_mounted:
-                self.journal.keep_keys(data)
-            return document
-        raise AgentError(
-            Code.UNAVAILABLE,
-            "KeysMissing",
-            f"the cluster's verdict keys ({self.keys_path}): {problem}; the operator writes them at start",
-        )
 
     def _checked(
         self, envelope: str, wanted: Expectation, keys: VerdictKeys, status: ModelStatus | None, running: str

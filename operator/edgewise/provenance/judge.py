@@ -45,6 +45,11 @@ class Case:
     uses: list[PolicyUse] = field(default_factory=list)
 
 
+#: The verdict lists every file and has to fit, as base64, into a field of 256 KiB of the EdgeModel's status.
+MAX_LISTED_BYTES: Final = 180_000
+#: Bytes that a file takes in that list beside its path: names of fields, 64 digits of hash, the size.
+_LISTED_OVERHEAD: Final = 112
+
 Check = Callable[[Case], None]
 
 
@@ -138,6 +143,13 @@ def format_is_allowed(case: Case) -> None:
 def artifact_is_small_enough(case: Case) -> None:
     """Limits of every policy hold."""
     artifact = _known(case.artifact)
+    listed = sum(len(file.path.encode()) + _LISTED_OVERHEAD for file in artifact.files)
+    if listed > MAX_LISTED_BYTES:
+        raise ProvenanceError(
+            reasons.ARTIFACT_TOO_LARGE,
+            f"{len(artifact.files)} files: their list of {listed} bytes does not fit into a verdict "
+            f"({MAX_LISTED_BYTES}); publish the model in fewer files",
+        )
     for policy in _enforced(case):
         limits = policy.artifact
         if len(artifact.files) > limits.max_files or artifact.size > limits.max_bytes:

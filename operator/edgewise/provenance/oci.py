@@ -19,9 +19,11 @@ from edgewise.provenance.sources import Source
 from edgewise.provenance.strictjson import Fields, JsonError, parse_object
 from edgewise.provenance.transport import LyingRegistryError, RegistryError, Transport, read_bounded
 
-#: Referrers looked at. Whoever may push to the repository may add some; thousands are an attack.
-MAX_REFERRERS: Final = 64
-_CHUNK: Final = 1 << 20
+#: Referrers looked at, as many as the judge reads. Whoever may push may add some; thousands are an attack.
+MAX_REFERRERS: Final = 32
+#: Bytes of bundles held in memory for one artifact: what the verification process takes in one request.
+MAX_BUNDLES_BYTES: Final = 48 << 20
+_CHUNK: Final = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,8 @@ class Registry:
         found: list[bytes] = []
         failure: RegistryError | None = None
         for referrer in self.referrers(source, MEDIA_TYPE):
+            if sum(map(len, found)) + max_bytes > MAX_BUNDLES_BYTES:
+                break
             try:
                 found.append(self._bundle(source, referrer, max_bytes))
             except RegistryError as error:

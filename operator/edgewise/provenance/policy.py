@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from edgewise.provenance.publickeys import PublicKey, UnusableKeyError, load_public_key
+from edgewise.provenance.selector import Selector, read_selector
 from edgewise.provenance.sources import Source, pattern_matches, pattern_problem
 from edgewise.provenance.strictjson import Fields, JsonError
 from edgewise.provenance.times import parse_time
@@ -32,11 +33,11 @@ class Match:
     """Which pairs of namespace and source a policy is about."""
 
     sources: tuple[str, ...]
-    namespace_labels: Mapping[str, str]
+    namespaces: Selector
 
     def covers(self, labels: Mapping[str, str], source: Source) -> bool:
-        """Whether the namespace carries every label wanted and a pattern covers the source."""
-        return all(labels.get(name) == value for name, value in self.namespace_labels.items()) and any(
+        """Whether the namespace is selected and a pattern covers the source."""
+        return self.namespaces.covers(labels) and any(
             pattern_matches(pattern, source) for pattern in self.sources
         )
 
@@ -98,11 +99,9 @@ def read_match(spec: object) -> Match:
     for pattern in patterns:
         if problem := pattern_problem(pattern):
             raise JsonError(f"spec.match.sources {ascii(pattern)[:120]}: {problem}")
-    namespaces = match.fields("namespaces")
-    labels = namespaces.text_map("matchLabels")
-    namespaces.done()
+    namespaces = read_selector(match.fields("namespaces"))
     match.done()
-    return Match(tuple(patterns), labels)
+    return Match(tuple(patterns), namespaces)
 
 
 def read_policy(name: str, sha256: str, spec: object) -> TrustPolicy:

@@ -208,11 +208,7 @@ def _variant_to_json(v: VariantJudgement) -> dict[str, object]:
         "verified": v.verified,
         "reason": v.reason,
         "message": v.message,
-        "evidence": [
-            {"policy": e.policy, "requirement": e.requirement, "authority": e.authority,
-             "key": e.key, "bundle": e.bundle}
-            for e in v.evidence
-        ],
+        "evidence": [evidence_to_json(e) for e in v.evidence],
         "policies": [
             {"name": p.name, "sha256": p.sha256, "mode": p.mode, "objection": p.objection} for p in v.policies
         ],
@@ -224,7 +220,6 @@ def _variant_to_json(v: VariantJudgement) -> dict[str, object]:
 
 def _variant_from_json(value: object, index: int) -> VariantJudgement:
     fields = Fields(value, f"judgement.variants[{index}]")
-    evidence = [Fields(item, f"{fields.where}.evidence") for item in fields.items("evidence")]
     policies = [Fields(item, f"{fields.where}.policies") for item in fields.items("policies")]
     expires = fields.text("expires")
     answer = VariantJudgement(
@@ -234,10 +229,7 @@ def _variant_from_json(value: object, index: int) -> VariantJudgement:
         reason=fields.text("reason"),
         message=fields.text("message"),
         evidence=tuple(
-            Evidence(
-                e.text("policy"), e.text("requirement"), e.text("authority"), e.text("key"), e.text("bundle")
-            )
-            for e in evidence
+            evidence_from_json(item, f"{fields.where}.evidence") for item in fields.items("evidence")
         ),
         policies=tuple(
             PolicyUse(p.text("name"), p.text("sha256"), p.text("mode"), p.text("objection")) for p in policies
@@ -248,6 +240,26 @@ def _variant_from_json(value: object, index: int) -> VariantJudgement:
     )
     fields.done()
     return answer
+
+
+def evidence_to_json(evidence: Evidence) -> dict[str, str]:
+    """The JSON form of one piece of evidence."""
+    return {
+        "policy": evidence.policy,
+        "requirement": evidence.requirement,
+        "authority": evidence.authority,
+        "key": evidence.key,
+        "bundle": evidence.bundle,
+    }
+
+
+def evidence_from_json(item: object, where: str) -> Evidence:
+    """Read one piece of evidence; JsonError for anything else."""
+    fields = Fields(item, where)
+    names = ("policy", "requirement", "authority", "key", "bundle")
+    evidence = Evidence(*(fields.text(name) for name in names))
+    fields.done()
+    return evidence
 
 
 def files_from_json(items: list[object], where: str) -> tuple[File, ...]:

@@ -7,9 +7,10 @@ read to its stated length and not a byte further.
 
 import http.client
 import ssl
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import cache
 from typing import IO, Final
 from urllib.parse import urljoin, urlsplit
 
@@ -42,6 +43,11 @@ def plain_http_hosts(setting: str) -> frozenset[str]:
     return frozenset(part.strip().lower() for part in setting.split(",") if part.strip())
 
 
+@cache
+def _system_roots() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
 @dataclass(frozen=True, slots=True)
 class Transport:
     """How to talk to registries.
@@ -49,11 +55,13 @@ class Transport:
     Attributes:
         plain_http: `host:port` that are spoken to without TLS.
         timeout: seconds without a byte, for connecting and for each read.
+        tls: gives the context for https; the system's roots, made once and only when https is used, because
+            they take megabytes.
     """
 
     plain_http: frozenset[str] = frozenset()
     timeout: float = 15.0
-    tls: ssl.SSLContext = field(default_factory=ssl.create_default_context)
+    tls: Callable[[], ssl.SSLContext] = _system_roots
 
     def url(self, authority: str, path: str) -> str:
         """The URL of a path at a registry."""
@@ -80,10 +88,11 @@ class Transport:
             try:
                 response = _send(connection, method, url, headers, body)
                 target = response.headers.get("Location", "") if response.status in _REDIRECTS else ""
-                if not (follow and target):
-                    yield response
-                    return
-                response.close()
+                # Closing the connection does not close a response that lasts until the server hangs up.
+                with closing(response):
+                    if not (follow and target):
+                        yield response
+                        return
             finally:
                 connection.close()
             url = self._redirect(url, target)
@@ -93,7 +102,7 @@ class Transport:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
         if parts.scheme == "https":
-            return http.client.HTTPSConnection(host, port, timeout=self.timeout, context=self.tls)
+            return http.client.HTTPSConnection(host, port, timeout=self.timeout, context=self.tls())
         if parts.scheme == "http" and parts.netloc in self.plain_http:
             return http.client.HTTPConnection(host, port, timeout=self.timeout)
         raise RegistryError(

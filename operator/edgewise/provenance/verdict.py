@@ -15,15 +15,22 @@ from edgewise.provenance.errors import ProvenanceError, printable
 from edgewise.provenance.keys import VerdictKeys
 from edgewise.provenance.names import problem_of, set_problem_of
 from edgewise.provenance.publickeys import load_private_key
-from edgewise.provenance.request import Evidence, Request, VariantJudgement, files_from_json
+from edgewise.provenance.request import (
+    Evidence,
+    Request,
+    VariantJudgement,
+    evidence_from_json,
+    evidence_to_json,
+    files_from_json,
+)
 from edgewise.provenance.sources import parse_source
 from edgewise.provenance.statement import STATEMENT_TYPE
 from edgewise.provenance.strictjson import Fields, JsonError, parse_object
 from edgewise.provenance.times import format_time, parse_time
 
 PREDICATE: Final = "https://edgewise.dev/verdict/v1"
-#: A verdict larger than this does not fit beside others into an object of the API server (1.5 MiB).
-MAX_VERDICT_BYTES: Final = 1 << 20
+#: The longest envelope that the EdgeModel's status takes; others have to fit beside it (1.5 MiB an object).
+MAX_VERDICT_BYTES: Final = 256 * 1024
 #: How long a verdict counts when no evidence ends earlier: so long may a site be cut off and still place.
 LIFETIME: Final = timedelta(days=30)
 #: Clocks of nodes and operator may differ by this much.
@@ -105,7 +112,11 @@ def build_verdict(request: Request, judgement: VariantJudgement, lifetime: timed
 
 
 def sign_verdict(verdict: Verdict, private_pem: bytes) -> str:
-    """The envelope as compact JSON text, ready for `status.verdicts[].envelope`."""
+    """The envelope as compact JSON text, ready for `status.verdicts[].envelope`.
+
+    Raises:
+        ProvenanceError: ArtifactTooLarge, when the list of files does not fit into an object's status.
+    """
     statement = {
         "_type": STATEMENT_TYPE,
         "subject": [{"name": str(verdict.digest), "digest": {"sha256": verdict.digest.hex}}],
@@ -122,17 +133,34 @@ def sign_verdict(verdict: Verdict, private_pem: bytes) -> str:
             "sources": list(verdict.sources),
             "files": [{"path": f.path, "sha256": f.sha256, "size": f.size} for f in verdict.files],
             "policies": [{"name": p.name, "sha256": p.sha256} for p in verdict.policies],
-            "authorities": [
-                {"policy": e.policy, "requirement": e.requirement, "authority": e.authority,
-                 "key": e.key, "bundle": e.bundle}
-                for e in verdict.authorities
-            ],
+            "authorities": [evidence_to_json(evidence) for evidence in verdict.authorities],
             "issued": format_time(verdict.issued),
             "expires": format_time(verdict.expires),
         },
     }  # fmt: skip
     envelope = dsse.sign_envelope(canonical_json(statement), load_private_key(private_pem))
-    return json.dumps(envelope, separators=(",", ":"), sort_keys=True)
+    text = json.dumps(envelope, separators=(",", ":"), sort_keys=True)
+    if len(text) > MAX_VERDICT_BYTES:
+        raise ProvenanceError(
+            reasons.ARTIFACT_TOO_LARGE,
+            f"{len(verdict.files)} files make a verdict of {len(text)} bytes, {MAX_VERDICT_BYTES} fit "
+            "into status; publish the model in fewer files",
+        )
+    return text
+
+
+def still_stands(envelope: str, verdict: Verdict, keys: VerdictKeys, now: datetime) -> bool:
+    """Whether a published envelope may stay instead of a new one for `verdict`.
+
+    It may when it says the same, has more than half of its life left, and is signed by the newest key.
+    Writing nothing then is what keeps a pass over an unchanged model free of requests.
+    """
+    newest = VerdictKeys(keys.cluster, (max(keys.keys, key=lambda entry: entry.not_before),))
+    try:
+        standing = read_verdict(envelope, newest, now)
+    except ProvenanceError:
+        return False
+    return standing.content() == verdict.content() and not standing.wants_renewal(now)
 
 
 def read_verdict(envelope: str, keys: VerdictKeys, now: datetime, *, running: bool = False) -> Verdict:
@@ -209,7 +237,8 @@ def _in_time(verdict: Verdict, keys: VerdictKeys, signers: frozenset[str], now: 
         ):
             return
     raise ProvenanceError(
-        reasons.VERDICT_EXPIRED, "the key that signed the verdict has been replaced and has ended"
+        reasons.VERDICT_EXPIRED,
+        "the key that signed the verdict has been replaced, or is younger than the verdict",
     )
 
 
@@ -234,7 +263,7 @@ def _read(envelope: dsse.Envelope) -> Verdict:
         sources=tuple(p.texts("sources")),
         files=files_from_json(p.items("files"), "verdict.files"),
         policies=tuple(_policy(item) for item in p.items("policies")),
-        authorities=tuple(_evidence(item) for item in p.items("authorities")),
+        authorities=tuple(evidence_from_json(item, "verdict.authorities") for item in p.items("authorities")),
         issued=parse_time(p.text("issued"), "verdict.issued"),
         expires=parse_time(p.text("expires"), "verdict.expires"),
     )
@@ -265,12 +294,3 @@ def _policy(item: object) -> PolicyHash:
     policy = PolicyHash(fields.text("name"), fields.text("sha256"))
     fields.done()
     return policy
-
-
-def _evidence(item: object) -> Evidence:
-    f = Fields(item, "verdict.authorities")
-    evidence = Evidence(
-        f.text("policy"), f.text("requirement"), f.text("authority"), f.text("key"), f.text("bundle")
-    )
-    f.done()
-    return evidence
