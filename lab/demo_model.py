@@ -9,8 +9,8 @@ speak pictures and a small map instead of 800 KB of numbers each way::
     text   UINT8 [1, 64, 64]        for each 4 x 4 pixels: 255 is certainly text
 
 `original` keeps every weight. `int8` has its larger convolutions quantised (static, per channel, calibrated
-on drawn pictures) and its activation function shortened: a third of the bytes, 12 to 20 % less time even where
-the processor has no 8-bit dot product (measured with AVX2), and slightly different answers.
+on drawn pictures) and its activation function shortened: a third of the bytes, 12 to 20 % less time even
+where the processor has no 8-bit dot product (measured with AVX2), and slightly different answers.
 """
 
 from __future__ import annotations
