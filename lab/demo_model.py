@@ -8,9 +8,9 @@ speak pictures and a small map instead of 800 KB of numbers each way::
     image  UINT8 [1, 256, 256, 3]   rows, columns, colours
     text   UINT8 [1, 64, 64]        for each 4 x 4 pixels: 255 is certainly text
 
-`original` keeps every weight. `int8` has its convolutions quantised (static, per channel, calibrated on
-drawn pictures): a third of the bytes, faster where the processor multiplies in 8 bit, and slightly
-different answers.
+`original` keeps every weight. `int8` has its larger convolutions quantised (static, per channel, calibrated
+on drawn pictures) and its activation function shortened: a third of the bytes, 12 to 20 % less time even
+where the processor has no 8-bit dot product (measured with AVX2), and slightly different answers.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from lab.quantise import Planes, quantised
 
 # Before ONNX Runtime is loaded, by whatever comes first: it reports to its maker otherwise.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -80,10 +82,12 @@ def prepare(folder: Path) -> list[Variant]:
     source = _source()
     network = onnx.load(source)
     plain = "The network as published, weights untouched (32-bit floating point)."
-    small = "Convolutions quantised to 8 bit, calibrated on drawn pictures of text."
+    small = (
+        "Larger convolutions quantised to 8 bit, calibrated on drawn pictures of text; hard-swish shortened."
+    )
     return [
         _write(folder / "original", "original", _wrapped(network), plain),
-        _write(folder / "int8", "int8", _wrapped(_quantised(source, folder)), small),
+        _write(folder / "int8", "int8", _wrapped(quantised(source, folder, _calibration)), small),
     ]
 
 
@@ -213,48 +217,12 @@ def _wrapped(model: Any) -> Any:
     return model
 
 
-def _quantised(source: Path, folder: Path) -> Any:
-    """The network with its convolutions in 8 bit."""
-    import onnx
-    from onnx import version_converter
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    class Pictures(CalibrationDataReader):  # type: ignore[misc]
-        """Pictures with one to three lines, normalised as the network wants them."""
-
-        def __init__(self) -> None:
-            self._each = self._pictures()
-
-        def _pictures(self) -> Iterator[dict[str, npt.NDArray[np.float32]]]:
-            for number in range(CALIBRATION_PICTURES):
-                lines = (f"Pump {number}", f"{number}.{3 * number % 10} bar", f"LOT {77 * number}")
-                pixels = picture(lines[: 1 + number % 3], seed=number).astype(np.float32)
-                yield {"x": np.ascontiguousarray((pixels / 127.5 - 1).transpose(2, 0, 1)[np.newaxis])}
-
-        def get_next(self) -> dict[str, npt.NDArray[np.float32]] | None:
-            return next(self._each, None)
-
-    folder.mkdir(parents=True, exist_ok=True)
-    scratch, result = folder / "scratch.onnx", folder / "scratch-int8.onnx"
-    try:
-        quant_pre_process(str(source), str(scratch), skip_symbolic_shape=True)
-        # Scales per channel came with operator set 13; the wheel's file is of set 12.
-        onnx.save(version_converter.convert_version(onnx.load(scratch), 17), str(scratch))
-        quantize_static(
-            str(scratch),
-            str(result),
-            Pictures(),
-            quant_format=QuantFormat.QOperator,
-            op_types_to_quantize=["Conv"],
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            per_channel=True,
-        )
-        return onnx.load(result)
-    finally:
-        scratch.unlink(missing_ok=True)
-        result.unlink(missing_ok=True)
+def _calibration() -> Iterator[Planes]:
+    """Pictures with one to three lines, as the network itself wants them: colours first, from -1 to 1."""
+    for number in range(CALIBRATION_PICTURES):
+        lines = (f"Pump {number}", f"{number}.{3 * number % 10} bar", f"LOT {77 * number}")
+        pixels = picture(lines[: 1 + number % 3], seed=number).astype(np.float32)
+        yield np.ascontiguousarray((pixels / 127.5 - 1).transpose(2, 0, 1)[np.newaxis])
 
 
 def _write(folder: Path, name: str, model: Any, what: str) -> Variant:
@@ -275,7 +243,7 @@ def _write(folder: Path, name: str, model: Any, what: str) -> Variant:
     wheel = version("rapidocr-onnxruntime")
     numbers = {"size": SIZE, "cells": SIZE // CELL, "cell": CELL, "version": wheel}
     (folder / "README.md").write_text(README.format(name="text-detector", variant=name, what=what, **numbers))
-    also = "; convolutions were quantised to 8 bit" if name == "int8" else ""
+    also = "; larger convolutions were quantised to 8 bit, hard-swish shortened" if name == "int8" else ""
     (folder / "NOTICE").write_text(NOTICE.format(also=also))
     licence = Path(__file__).parents[1] / "LICENSE"
     if licence.exists():  # the project's own, the very same Apache-2.0

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from edgewise.traffic.admission import Target
-from lab.load import Generator, Load, Step, Summary, Tally
+from lab.load import Generator, Load, Step
+from lab.tally import Summary, Tally
 from tests.unit.serving_support import doubling_model, head, request, serving, settings, until
 
 pytestmark = pytest.mark.enable_socket

@@ -1,9 +1,8 @@
 """The inference endpoint: admission first, then the body, then a worker.
 
-The decision falls on the request's head, before a byte of its body is kept. The body of a refused request
-is still read (and dropped) before the answer goes out: a router sends a refused request elsewhere only when
-it has seen all of it, an answer in the middle of the body would reach the caller as a failure. Callers that
-ask first (`Expect: 100-continue`) are answered before they send it.
+The decision falls on the request's head, before a byte of its body is kept. A refusal waits a moment for the
+rest of the body and drops it, because not every proxy sends a request elsewhere when it is refused before it
+was all sent; callers that ask first (`Expect: 100-continue`) are answered before they send it.
 """
 
 from __future__ import annotations
@@ -28,6 +27,9 @@ CLIENT_CLOSED = 499
 
 RETRY_SECONDS = 1
 """In `Retry-After`, in whole seconds as the header wants; the limit moves about as fast."""
+
+REFUSED_BODY_SECONDS = 0.1
+"""How long a refusal waits for the rest of the body; after that the router should go elsewhere."""
 
 
 class Gone(Exception):  # noqa: N818 - it is no error of anybody's
@@ -72,7 +74,7 @@ class Infer:
         service.metrics.refused.inc()
         if "expect" not in Headers(scope=scope):
             try:
-                async with asyncio.timeout(service.settings.body_seconds):
+                async with asyncio.timeout(REFUSED_BODY_SECONDS):
                     while (await _next(receive)).get("more_body"):
                         pass
             except Gone:
@@ -80,7 +82,12 @@ class Infer:
             except TimeoutError:
                 pass
         message = f"full: {service.gate.in_flight} requests in flight, limit {service.gate.limit:.2f}"
-        await refusal(429, message, {"Retry-After": str(RETRY_SECONDS)})(scope, receive, send)
+        headers = {"Retry-After": str(RETRY_SECONDS), "x-edgewise-refused": message}
+        # Envoy does not read the body of an answer that it retries; it closes the connection instead. With a
+        # body each of 200 refusals cost a connection, without one none did (measured with 1.40).
+        by_router = any(name.startswith(b"x-envoy-") for name, _ in scope["headers"])
+        response = Response(status_code=429, headers=headers) if by_router else refusal(429, message, headers)
+        await response(scope, receive, send)
 
     async def _admitted(self, model: Model, scope: Scope, receive: Receive, send: Send) -> None:
         gate, metrics = self.service.gate, self.service.metrics
