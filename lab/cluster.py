@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -127,6 +128,18 @@ class Lab:
                 raise LabError(f"node {spec.name} is there already")
             self._add([spec])
         return self.node(spec.name)
+
+    def remove_node(self, name: str) -> None:
+        """Take a node away for good: its processes, its disk and its object."""
+        with self._locked(), self.progress.step(f"remove {name}"):
+            node = self.node(name)
+            node.kill()
+            self._network.detach(name)
+            state = self._state()
+            state["nodes"] = [entry for entry in state["nodes"] if entry["spec"]["name"] != name]
+            self._write_state(state)
+            self.api().delete(f"/api/v1/nodes/{name}")
+            shutil.rmtree(node.folder)
 
     def cut(self, name: str) -> None:
         """Cut the node's link: no packet passes until `join`."""

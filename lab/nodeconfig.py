@@ -141,6 +141,8 @@ def kube_proxy(facts: NodeFacts) -> str:
             "clientConnection": {"kubeconfig": str(facts.keys / "kube-proxy.kubeconfig")},
             "mode": "iptables",
             "clusterCIDR": facts.every_pod,
+            # Few services: a change may reach the rules at once.
+            "iptables": {"minSyncPeriod": "100ms"},
             "hostnameOverride": facts.name,
             # These sysctls belong to the host's first network namespace; zeros leave them alone.
             "conntrack": {

@@ -35,19 +35,31 @@ def spare_layout(instance: int = 2) -> Layout:
     return replace(found, home=found.home.with_name(f"edgewise-lab-{number}"), instance=number)
 
 
+class _Session:
+    """The one lab of this pytest session, however many conftest files bring the fixtures in."""
+
+    lab: Lab | None = None
+    users: int = 0
+
+
 @pytest.fixture(scope="session")
 def lab_cluster() -> Iterator[Lab]:
     """A running control plane: API server, controller-manager, scheduler, no node."""
     if os.geteuid() != 0:
         pytest.skip("the lab needs root")
-    lab = Lab(layout())
     keep = bool(os.environ.get("EDGEWISE_LAB_KEEP"))
-    if not keep:
-        lab.down()
-    lab.up(nodes=())
-    yield lab
-    if not keep:
-        lab.down()
+    if _Session.lab is None:
+        lab = Lab(layout())
+        if not keep:
+            lab.down()
+        lab.up(nodes=())
+        _Session.lab = lab
+    _Session.users += 1
+    yield _Session.lab
+    _Session.users -= 1
+    if not _Session.users and not keep:
+        _Session.lab.down()
+        _Session.lab = None
 
 
 @pytest.fixture(scope="session")
