@@ -59,6 +59,8 @@ def make(layer: Path) -> None:
         components = ["--components=main,universe"] if name == "ubuntu" else []
         run(
             [
+                # What debootstrap mounts goes with its namespace, also when it fails half way.
+                *("unshare", "--mount", "--propagation", "private", "--"),
                 *("debootstrap", "--variant=minbase", f"--include={','.join(INCLUDE)}", *components),
                 *(codename, str(root), *([source] if source else [])),
             ]

@@ -131,7 +131,8 @@ class Images:
         store = self._cache / "buildah"
         driver = os.environ.get("STORAGE_DRIVER", "overlay")
         folders = (f"--root={store / 'root'}", f"--runroot={store / 'run'}", f"--storage-driver={driver}")
-        return ["buildah", *folders, *arguments]
+        # buildah leaves mounts of its store behind; in a namespace of its own they go with it.
+        return ["unshare", "--mount", "--propagation", "private", "--", "buildah", *folders, *arguments]
 
     def _buildah_build(
         self, scratch: Path, under: Image, name: str, arguments: dict[str, str], archive: Path
@@ -150,7 +151,7 @@ class Images:
         try:
             run(
                 self._buildah(
-                    *("build", "--quiet", "--isolation=chroot", "--layers", "--pull-never", "--timestamp=0"),
+                    *("build", "--quiet", "--isolation=chroot", "--layers", "--pull-never"),
                     *("--format=oci", f"--tag={tag}", f"--file={scratch / 'Dockerfile'}"),
                     *(f"--build-arg={k}={v}" for k, v in {"BASE": local, **arguments}.items()),
                     *(f"--volume={source}:{target}:ro" for source, target in volumes.items()),
@@ -223,9 +224,13 @@ def _build_time_files(scratch: Path) -> dict[str, str]:
         if "cert" in settings:
             files[settings["cert"]] = str(_CERTIFICATES)
             settings["cert"] = str(_CERTIFICATES)
-        for folder in settings.get("find-links", "").split():
+        links = settings.get("find-links", "").split()
+        for number, folder in enumerate(links):
             if Path(folder).is_dir():
-                files[folder] = folder
+                links[number] = f"/run/find-links-{number}"
+                files[folder] = links[number]
+        if links:
+            settings["find-links"] = " ".join(links)
         path = scratch / "pip.conf"
         path.write_text("[global]\n" + "".join(f"{key} = {value}\n" for key, value in settings.items()))
         files[str(path)] = "/etc/pip.conf"
