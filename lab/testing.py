@@ -1,8 +1,8 @@
 """Fixtures for pytest: a control plane, or one with two nodes, started once a session.
 
-Import them in a conftest.py: `from lab.testing import lab_cluster, lab_nodes`. Tests get a lab of their own (instance
-1, unless EDGEWISE_LAB_INSTANCE or EDGEWISE_LAB_HOME says otherwise), so a demo that runs is left alone. With
-EDGEWISE_LAB_KEEP=1 the lab stays up after the session, and the next one goes on with it.
+Import them in a conftest.py: `from lab.testing import lab_cluster, lab_nodes`. Tests get a lab of their own
+(instance 1, unless EDGEWISE_LAB_INSTANCE or EDGEWISE_LAB_HOME says otherwise), so a demo that runs is left
+alone. With EDGEWISE_LAB_KEEP=1 the lab stays up after the session, and the next one goes on with it.
 """
 
 from __future__ import annotations
@@ -64,6 +64,6 @@ def lab_cluster() -> Iterator[Lab]:
 
 @pytest.fixture(scope="session")
 def lab_nodes(lab_cluster: Lab) -> Lab:
-    """The same lab with two nodes, `edge-1` at the site plant-1 and `cloud-1` at the site cloud, both Ready."""
+    """The same lab with two Ready nodes: `edge-1` at site plant-1 and `cloud-1` at site cloud."""
     lab_cluster.up(DEFAULT_NODES)
     return lab_cluster

@@ -47,8 +47,8 @@ metadata: {name: web}
 spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
 """
 
-#: Asks the address until both nodes have answered, and gives up after many requests. A node's kube-proxy hears of
-#: a Service's pods a moment after the API server does; until then it refuses.
+#: Asks the address until both nodes have answered, and gives up after many requests. A node's kube-proxy
+#: hears of a Service's pods a moment after the API server does; until then it refuses.
 ASK = """
 import sys, time, urllib.request
 seen = set()
@@ -76,7 +76,9 @@ def web(lab_nodes: Lab) -> Iterator[str]:
 
 
 def pod_on(lab: Lab, node: str) -> dict[str, object]:
-    listing = json.loads(lab.kubectl("get", "pods", "-n", "lab-test", "-o", "json", f"--field-selector=spec.nodeName={node}"))
+    listing = json.loads(
+        lab.kubectl("get", "pods", "-n", "lab-test", "-o", "json", f"--field-selector=spec.nodeName={node}")
+    )
     (pod,) = listing["items"]
     return dict(pod)
 
@@ -164,7 +166,9 @@ def test_a_reboot_keeps_who_the_node_is_and_what_is_on_its_disk(lab_nodes: Lab, 
     node.run(["sh", "-c", "echo kept > /var/lib/edgewise/note; echo lost > /run/note"], whole=True)
     assert (node.disk("/var/lib/edgewise") / "note").read_text() == "kept\n"
     lab_nodes.reboot("edge-1")
-    assert node.run(["sh", "-c", "cat /var/lib/edgewise/note; ls /run/note 2>&1 || true"], whole=True).startswith("kept\n")
+    assert node.run(
+        ["sh", "-c", "cat /var/lib/edgewise/note; ls /run/note 2>&1 || true"], whole=True
+    ).startswith("kept\n")
     assert not node.path("/run/note").exists()
     metadata = api.get("/api/v1/nodes/edge-1")["metadata"]
     assert (metadata["uid"], metadata["labels"]) == (known["uid"], known["labels"])
@@ -176,7 +180,14 @@ def test_a_reboot_keeps_who_the_node_is_and_what_is_on_its_disk(lab_nodes: Lab, 
 
 def test_a_site_comes_back_from_a_power_cut_without_any_network(lab_nodes: Lab, web: str) -> None:
     name = str(pod_on(lab_nodes, "edge-1")["metadata"]["name"])  # type: ignore[index]
-    restarts = ["get", "-n", "lab-test", f"pod/{name}", "-o", "jsonpath={.status.containerStatuses[0].restartCount}"]
+    restarts = [
+        "get",
+        "-n",
+        "lab-test",
+        f"pod/{name}",
+        "-o",
+        "jsonpath={.status.containerStatuses[0].restartCount}",
+    ]
     before = int(lab_nodes.kubectl(*restarts))
     lab_nodes.isolate("edge-1")
     try:
@@ -199,7 +210,9 @@ def test_containers_outlive_the_kubelet(lab_nodes: Lab, web: str) -> None:
 
 
 def test_a_node_can_come_later_with_taints_and_labels(lab_nodes: Lab) -> None:
-    spec = NodeSpec("edge-9", {"edgewise.node-restriction.kubernetes.io/site": "plant-9"}, ("edge=yes:NoSchedule",))
+    spec = NodeSpec(
+        "edge-9", {"edgewise.node-restriction.kubernetes.io/site": "plant-9"}, ("edge=yes:NoSchedule",)
+    )
     lab_nodes.add_node(spec)
     try:
         found = lab_nodes.api().get("/api/v1/nodes/edge-9")
@@ -213,7 +226,9 @@ def test_a_node_can_come_later_with_taints_and_labels(lab_nodes: Lab) -> None:
 def host_state(prefix: str, interface: str) -> dict[str, object]:
     """What a lab could leave behind on the host."""
     namespaces = Path("/run/netns")
-    groups = [entry for tree in Path("/sys/fs/cgroup").iterdir() if tree.is_dir() for entry in tree.glob(prefix)]
+    groups = [
+        entry for tree in Path("/sys/fs/cgroup").iterdir() if tree.is_dir() for entry in tree.glob(prefix)
+    ]
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     return {
         "namespaces": [n.name for n in namespaces.glob(f"{prefix}*")] if namespaces.exists() else [],
@@ -239,7 +254,11 @@ def test_a_lab_that_crashed_at_any_moment_leaves_nothing_after_down(moment: str,
     sysctls, clean = read_sysctls(), host_state(layout.prefix, layout.interface)
     assert not any(clean.values())
     crashing = subprocess.Popen(
-        [sys.executable, "-m", "lab", "up"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment
+        [sys.executable, "-m", "lab", "up"],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env=environment,
     )
     with crashing:
         assert crashing.stderr is not None
