@@ -126,7 +126,7 @@ def assemble(
         "os": "linux",
         "config": dict(config),
         "rootfs": {"type": "layers", "diff_ids": [digest for digest, _ in layers]},
-        # Builders count these against the layers.
+        # One entry a layer: buildah refuses to build on an image whose history and layers do not match.
         "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "edgewise lab"} for _ in layers],
     }
     return _finish(blobs, name, layers, json.dumps(whole, sort_keys=True).encode(), media)

@@ -188,7 +188,12 @@ class TestAdmission:
     async def test_a_caller_who_hangs_up_in_the_queue_costs_no_inference(self, folder: Path) -> None:
         async with serving(settings(folder)) as live:
             begun, busy = threading.Event(), threading.Event()
-            live.service.workers.submit(lambda: (begun.set(), busy.wait()))
+
+            def occupy() -> None:
+                begun.set()
+                busy.wait()
+
+            live.service.workers.submit(occupy)
             await until(begun.is_set)
             async with live.connection() as (_, writer):
                 body = json.dumps(request(ROWS)).encode()

@@ -127,3 +127,27 @@ async def test_the_process_ends_with_a_reason(tmp_path: Path, extra: dict[str, s
     assert await process.wait() == 1
     assert words in told
     assert "Traceback" not in told
+
+
+async def test_nothing_is_reported_to_the_maker_of_the_runtime(tmp_path: Path) -> None:
+    """ONNX Runtime's wheels do, and keep an identity for it under the home folder."""
+    home = tmp_path / "home"
+    home.mkdir()
+    model = doubling_model(tmp_path / "model")
+    # Continuous integration silences it as well; without these two the setting itself is what is tested.
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("CI", "ORT_DISABLE_TELEMETRY")
+    }
+    environment |= {"HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path)}
+    program = (
+        "import pathlib; from edgewise.serving.model import load, warm_up;"
+        f"warm_up(load(pathlib.Path({str(model)!r}), 1))"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, env=environment, stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stderr is not None
+    told = await process.stderr.read()
+    assert await process.wait() == 0
+    assert b"elemetry" not in told
+    assert list(home.iterdir()) == []

@@ -14,7 +14,7 @@ from edgewise.cluster.connect import connect
 from edgewise.cluster.errors import ApiError
 from edgewise.cluster.informer import Informer
 from edgewise.cluster.lease import Lease
-from edgewise.cluster.resources import DEPLOYMENT, NAMESPACE
+from edgewise.cluster.resources import CONFIG_MAP, DEPLOYMENT, NAMESPACE
 from edgewise.cluster.world import CHILDREN, World
 from edgewise.engine import health, intake, sweep
 from edgewise.engine.queue import Key, WorkQueue
@@ -76,7 +76,10 @@ class Operator:
 
     def _watches(self, client: Client, stop: asyncio.Event) -> list[Any]:
         self._informers = [
-            Informer(client, resource, table, CHILDREN) for resource, table in self._world.children()
+            Informer(
+                client, resource, table, CHILDREN, self._settings.namespace if resource is CONFIG_MAP else ""
+            )
+            for resource, table in self._world.children()
         ]
         return [
             *(informer.run() for informer in self._informers),
