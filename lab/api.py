@@ -1,4 +1,4 @@
-"""A few requests to the API server, with the standard library only: enough to start a cluster and look at it."""
+"""A few requests to the API server, with the standard library only: to start a cluster and look at it."""
 
 from __future__ import annotations
 
@@ -63,7 +63,9 @@ class Api:
             answer = connection.getresponse()
             text = answer.read().decode()
         except (OSError, http.client.HTTPException) as failed:
-            raise ApiError(0, f"no answer from the API server at {self._host}:{self._port}: {failed}") from failed
+            raise ApiError(
+                0, f"no answer from the API server at {self._host}:{self._port}: {failed}"
+            ) from failed
         finally:
             connection.close()
         if answer.status >= 400:

@@ -1,4 +1,4 @@
-"""The base image: this host's own distribution with Python, made by debootstrap from the mirror that apt uses here."""
+"""The base image: this host's own distribution with Python, by debootstrap from apt's own mirror."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from lab.shell import run
 #: What every image of the project stands on: Python, a way to make an environment, and trust anchors.
 INCLUDE = ("ca-certificates", "python3", "python3-venv")
 #: Not needed to run, and a third of the size; copyright files stay.
-_PRUNED = ("usr/share/man", "usr/share/locale", "usr/share/info", "var/cache/apt", "var/lib/apt/lists", "var/log")
+_PRUNED = (
+    "usr/share/man",
+    "usr/share/locale",
+    "usr/share/info",
+    "var/cache/apt",
+    "var/lib/apt/lists",
+    "var/log",
+)
 
 
 def release() -> tuple[str, str]:
@@ -25,7 +32,9 @@ def release() -> tuple[str, str]:
     found = platform.freedesktop_os_release()
     name, codename = found.get("ID", ""), found.get("VERSION_CODENAME", "")
     if name not in ("debian", "ubuntu") or not codename:
-        raise LabError(f"the base image is made by debootstrap on Debian or Ubuntu; this is {name or 'unknown'}")
+        raise LabError(
+            f"the base image is made by debootstrap on Debian or Ubuntu; this is {name or 'unknown'}"
+        )
     return name, codename
 
 
@@ -59,6 +68,8 @@ def make(layer: Path) -> None:
         components = ["--components=main,universe"] if name == "ubuntu" else []
         run(
             [
+                # What debootstrap mounts goes with its namespace, also when it fails half way.
+                *("unshare", "--mount", "--propagation", "private", "--"),
                 *("debootstrap", "--variant=minbase", f"--include={','.join(INCLUDE)}", *components),
                 *(codename, str(root), *([source] if source else [])),
             ]
@@ -66,9 +77,9 @@ def make(layer: Path) -> None:
         for folder in _PRUNED:
             shutil.rmtree(root / folder, ignore_errors=True)
             (root / folder).mkdir(parents=True)
-        for folder in (root / "usr/share/doc").rglob("*"):
-            if folder.is_file() and folder.name != "copyright":
-                folder.unlink()
+        for page in (root / "usr/share/doc").rglob("*"):
+            if page.is_file() and page.name != "copyright":
+                page.unlink()
         for cached in root.rglob("__pycache__"):
             shutil.rmtree(cached, ignore_errors=True)
         (root / "etc/resolv.conf").unlink(missing_ok=True)

@@ -22,8 +22,8 @@ def hierarchies(root: Path = ROOT) -> list[Path]:
 def create(path: str, root: Path = ROOT) -> None:
     """Make the cgroup `path` (as `lab/node`, no leading slash) in every tree, ready for use.
 
-    On v1 a new cpuset is empty and takes no process until it is filled; on v2 a controller reaches a child only
-    when the parent hands it down.
+    On v1 a new cpuset is empty and takes no process until it is filled; on v2 a controller reaches a child
+    only when the parent hands it down.
     """
     parts = path.split("/")
     for tree in hierarchies(root):
@@ -67,7 +67,9 @@ def remove(path: str, root: Path = ROOT, within: float = 20.0) -> None:
             if stuck is None:
                 break
             if time.monotonic() > deadline:
-                raise LeftoverError(f"{stuck} holds processes: {(stuck / 'cgroup.procs').read_text().split()}")
+                raise LeftoverError(
+                    f"{stuck} holds processes: {(stuck / 'cgroup.procs').read_text().split()}"
+                )
             time.sleep(0.05)
 
 

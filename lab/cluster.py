@@ -1,6 +1,7 @@
 """A lab: a control plane and its nodes, up, changed and taken down by one object.
 
-Everything is on disk below the home, so a second program (the command line, another test) goes on with the same lab.
+Everything is on disk below the home, so a second program (the command line, another test) goes on with the
+same lab.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -46,11 +48,13 @@ class Lab:
         self.progress = progress or Progress(self.layout.cache / "durations.json")
         self.toolchain = Toolchain(self.layout.cache, self.progress)
         self.images = Images(self.layout.cache, self.progress)
-        self.registry: Registry = distribution(self.layout, lambda: packages.docker_registry(self.layout.cache))
+        self.registry: Registry = distribution(
+            self.layout, lambda: packages.docker_registry(self.layout.cache)
+        )
         self.referrers: Registry = referrers(self.layout, lambda: self.toolchain.path(toolchain.REFERRERS))
         self._network = Network(self.layout)
 
-    # -- up and down ------------------------------------------------------------------------------------------
+    # -- up and down ------------------------------------------------------------------------------------
 
     def up(
         self,
@@ -97,7 +101,7 @@ class Lab:
         """Whether the control plane was started whole and answers."""
         return bool(self._state()) and self._control_plane().is_complete()
 
-    # -- nodes ------------------------------------------------------------------------------------------------
+    # -- nodes ------------------------------------------------------------------------------------------
 
     def nodes(self) -> dict[str, Node]:
         """The lab's nodes by name, whether they run or not."""
@@ -128,6 +132,18 @@ class Lab:
             self._add([spec])
         return self.node(spec.name)
 
+    def remove_node(self, name: str) -> None:
+        """Take a node away for good: its processes, its disk and its object."""
+        with self._locked(), self.progress.step(f"remove {name}"):
+            node = self.node(name)
+            node.kill()
+            self._network.detach(name)
+            state = self._state()
+            state["nodes"] = [entry for entry in state["nodes"] if entry["spec"]["name"] != name]
+            self._write_state(state)
+            self.api().delete(f"/api/v1/nodes/{name}")
+            shutil.rmtree(node.folder)
+
     def cut(self, name: str) -> None:
         """Cut the node's link: no packet passes until `join`."""
         self._network.set_link(self.node(name).octet, up=False)
@@ -141,8 +157,8 @@ class Lab:
 
         Args:
             name: the node.
-            network: True joins its link and waits until it is Ready; False leaves it cut, and returns when the
-                kubelet runs.
+            network: True joins its link and waits until it is Ready; False leaves it cut, and returns when
+                the kubelet runs.
         """
         node, api = self.node(name), self.api()
         before = boot_of(api, name) if network else None
@@ -170,7 +186,7 @@ class Lab:
             self.join(name)
 
     def reboot_site(self, name: str) -> None:
-        """A power cut at a one-cluster site: control plane and node go at once, and come back from their disks.
+        """A power cut at a one-cluster site: control plane and node go at once and come back.
 
         Links and registries stay as they are; with `isolate` before it, the site boots without any network.
         """
@@ -186,9 +202,9 @@ class Lab:
     def publish(self, image: Image, *, preload: bool = True, nodes: Sequence[str] | None = None) -> str:
         """Put an image where pods find it, and return its reference by digest.
 
-        It is pushed to the lab's registry, so that every node can pull it, and pulled by the nodes at once, so that a
-        pod starts without waiting, also while the registry is away. (A pull takes half the time of an import: layers
-        that the node has are not read again.)
+        It is pushed to the lab's registry, so that every node can pull it, and pulled by the nodes at once,
+        so that a pod starts without waiting, also while the registry is away. (A pull takes half the time
+        of an import: layers that the node has are not read again.)
 
         Args:
             image: as made by `images`.
@@ -212,7 +228,7 @@ class Lab:
         """
         _together([lambda node=node: node.import_archive(archive, names) for node in self._chosen(nodes)])
 
-    # -- control plane ----------------------------------------------------------------------------------------
+    # -- control plane ----------------------------------------------------------------------------------
 
     def api(self) -> Api:
         """Requests to the API server as the administrator."""
@@ -269,7 +285,7 @@ class Lab:
         events = [json.loads(line) for line in lines]
         return [event for event in events if user is None or event["user"].get("username") == user]
 
-    # -- parts ------------------------------------------------------------------------------------------------
+    # -- parts ------------------------------------------------------------------------------------------
 
     def _chosen(self, names: Sequence[str] | None) -> list[Node]:
         return [self.node(name) for name in names] if names is not None else list(self.nodes().values())

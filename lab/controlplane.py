@@ -25,7 +25,7 @@ _AUDIT_POLICY = {
 
 
 class ControlPlane:
-    """The control plane of one lab. It is one site's own when every other node and the registries are away."""
+    """The control plane of one lab. It is one site's own when all else is away."""
 
     def __init__(self, layout: Layout, programs: Mapping[str, Path], options: ControlPlaneOptions) -> None:
         self._layout = layout
@@ -94,11 +94,15 @@ class ControlPlane:
     def settle(self) -> None:
         """Make what every cluster has beside the control plane itself.
 
-        The service kube-dns has nobody behind it: a name then fails at once and not after a timeout, and a test that
-        needs names puts a server there.
+        The service kube-dns has nobody behind it: a name then fails at once and not after a timeout, and a
+        test that needs names puts a server there.
         """
         ports = [{"name": p.lower(), "port": 53, "protocol": p} for p in ("UDP", "TCP")]
-        spec = {"clusterIP": self._layout.addresses.dns_service, "selector": {"k8s-app": "kube-dns"}, "ports": ports}
+        spec = {
+            "clusterIP": self._layout.addresses.dns_service,
+            "selector": {"k8s-app": "kube-dns"},
+            "ports": ports,
+        }
         metadata = {"name": "kube-dns", "namespace": "kube-system"}
         service = {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
         self.api().apply("/api/v1/namespaces/kube-system/services/kube-dns", service)
@@ -112,7 +116,8 @@ class ControlPlane:
         for part in reversed(PARTS):
             found = self._registry.get(part)
             if found is not None:
-                # A clean end of the API server waits up to a minute for long requests; nobody gains by it here.
+                # A clean end of the API server waits up to a minute for long requests; nobody gains by it
+                # here.
                 stop(found, grace=0 if part == "kube-apiserver" else grace)
             self._registry.forget(part)
 
@@ -139,7 +144,8 @@ class ControlPlane:
                 f"--listen-peer-urls={peers}",
                 f"--initial-advertise-peer-urls={peers}",
                 f"--initial-cluster=default={peers}",
-                # The lab's data may be lost with the machine's power, and a slow disk must not slow every test.
+                # The lab's data may be lost with the machine's power, and a slow disk must not slow every
+                # test.
                 "--unsafe-no-fsync",
                 "--log-level=warn",
             ],

@@ -1,7 +1,7 @@
 """What the labs of one machine changed on the host outside their homes, so that the last one puts it back.
 
-The note is one JSON file in /run, shared by all labs: which labs there are, which folders had to be made as mount
-points, and what the kernel settings were that a kubelet changes.
+The note is one JSON file in /run, shared by all labs: which labs there are, which folders had to be made as
+mount points, and what the kernel settings were that a kubelet changes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Images for the lab, made without a registry of the outside and without a daemon.
 
-The project's own Dockerfiles are built on the lab's base by their build argument BASE, so what ships is what is
-tested. Everything is kept in the cache by the hash of what went in.
+The project's own Dockerfiles are built on the lab's base by their build argument BASE, so what ships is
+what is tested. Everything is kept in the cache by the hash of what went in.
 """
 
 from __future__ import annotations
@@ -125,13 +125,14 @@ class Images:
             oci.write_archive(image, path, reference)
         return path
 
-    # -- buildah ----------------------------------------------------------------------------------------------
+    # -- buildah ----------------------------------------------------------------------------------------
 
     def _buildah(self, *arguments: str) -> list[str]:
         store = self._cache / "buildah"
         driver = os.environ.get("STORAGE_DRIVER", "overlay")
         folders = (f"--root={store / 'root'}", f"--runroot={store / 'run'}", f"--storage-driver={driver}")
-        return ["buildah", *folders, *arguments]
+        # buildah leaves mounts of its store behind; in a namespace of its own they go with it.
+        return ["unshare", "--mount", "--propagation", "private", "--", "buildah", *folders, *arguments]
 
     def _buildah_build(
         self, scratch: Path, under: Image, name: str, arguments: dict[str, str], archive: Path
@@ -150,7 +151,7 @@ class Images:
         try:
             run(
                 self._buildah(
-                    *("build", "--quiet", "--isolation=chroot", "--layers", "--pull-never", "--timestamp=0"),
+                    *("build", "--quiet", "--isolation=chroot", "--layers", "--pull-never"),
                     *("--format=oci", f"--tag={tag}", f"--file={scratch / 'Dockerfile'}"),
                     *(f"--build-arg={k}={v}" for k, v in {"BASE": local, **arguments}.items()),
                     *(f"--volume={source}:{target}:ro" for source, target in volumes.items()),
@@ -161,7 +162,7 @@ class Images:
             raise LabError(f"the image {name} did not build: {failed}") from failed
         run(self._buildah("push", "--quiet", tag, f"docker-archive:{archive}:{name}"))
 
-    # -- cache ------------------------------------------------------------------------------------------------
+    # -- cache ------------------------------------------------------------------------------------------
 
     def _recall(self, name: str, key: str) -> Image | None:
         try:
@@ -214,7 +215,7 @@ def _hash_tree(folder: Path, more: str) -> str:
 
 
 def _build_time_files(scratch: Path) -> dict[str, str]:
-    """Files of the host that a build sees and the image does not keep: where pip finds packages, whom to trust."""
+    """Files of the host that only a build sees: where pip finds packages, and whom to trust."""
     files: dict[str, str] = {}
     if _CERTIFICATES.exists():
         files[str(_CERTIFICATES)] = str(_CERTIFICATES)
@@ -223,9 +224,13 @@ def _build_time_files(scratch: Path) -> dict[str, str]:
         if "cert" in settings:
             files[settings["cert"]] = str(_CERTIFICATES)
             settings["cert"] = str(_CERTIFICATES)
-        for folder in settings.get("find-links", "").split():
+        links = settings.get("find-links", "").split()
+        for number, folder in enumerate(links):
             if Path(folder).is_dir():
-                files[folder] = folder
+                links[number] = f"/run/find-links-{number}"
+                files[folder] = links[number]
+        if links:
+            settings["find-links"] = " ".join(links)
         path = scratch / "pip.conf"
         path.write_text("[global]\n" + "".join(f"{key} = {value}\n" for key, value in settings.items()))
         files[str(path)] = "/etc/pip.conf"
@@ -239,7 +244,16 @@ def pip_settings(listing: str, environment: Mapping[str, str]) -> dict[str, str]
         listing: what `pip config list` prints: lines such as `global.cert='/etc/ca.crt'`.
         environment: variables PIP_*; they win, as they do for pip.
     """
-    wanted = ("cert", "index-url", "extra-index-url", "find-links", "trusted-host", "proxy", "timeout", "retries")
+    wanted = (
+        "cert",
+        "index-url",
+        "extra-index-url",
+        "find-links",
+        "trusted-host",
+        "proxy",
+        "timeout",
+        "retries",
+    )
     found: dict[str, str] = {}
     for line in listing.splitlines():
         name, separator, value = line.partition("=")

@@ -1,7 +1,7 @@
 """The lab's certificate authority: who the API server is, and who everybody is to it.
 
-Certificates rather than a token file: a token file is read once, when the API server starts, and nodes and users
-come later.
+Certificates rather than a token file: a token file is read once, when the API server starts, and nodes and
+users come later.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Links between the nodes: a switch in a network namespace of its own, and a cable to each node and to the host.
+"""Links between the nodes: a switch in a network namespace of its own, with a cable to everybody.
 
 The switch is no bridge on the host, so whatever a firewall or Docker does with the host's forwarded packets
-touches nothing here. The host gets one interface and routes to the nodes' pods; both vanish with the namespace.
-Namespaces are entered with nsenter and `ip -n`, never with `ip netns exec`, which mounts /sys anew and so hides
-the cgroups from what it starts.
+touches nothing here. The host gets one interface and routes to the nodes' pods; both vanish with the
+namespace. Namespaces are entered with nsenter and `ip -n`, never with `ip netns exec`, which mounts /sys
+anew and so hides the cgroups from what it starts.
 """
 
 from __future__ import annotations
@@ -53,8 +53,10 @@ class Network:
         port = f"port{octet}"
         run(["ip", "netns", "add", namespace])
         run(
-            ["ip", "-n", self._layout.switch, "link", "add", port, "type", "veth"]
-            + ["peer", "name", "eth0", "netns", namespace]
+            [
+                *("ip", "-n", self._layout.switch, "link", "add", port, "type", "veth"),
+                *("peer", "name", "eth0", "netns", namespace),
+            ]
         )
         _batch(self._layout.switch, f"link set {port} master br0 up")
         _batch(

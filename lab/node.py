@@ -1,8 +1,8 @@
 """One node: a network, mount and process namespace with its own kubelet, containerd and kube-proxy.
 
-Process 1 of the node holds it together. When it is killed the kernel ends every process of the node, containers
-included, and with the last one go the node's mounts and its /run: what a power cut does to a machine. What the
-node keeps, it keeps below `Layout.node(name)`.
+Process 1 of the node holds it together. When it is killed the kernel ends every process of the node,
+containers included, and with the last one go the node's mounts and its /run: what a power cut does to a
+machine. What the node keeps, it keeps below `Layout.node(name)`.
 """
 
 from __future__ import annotations
@@ -75,15 +75,16 @@ class Node:
     def path(self, path: str) -> Path:
         """The node's file `path` (absolute, below /var/lib/kubelet or /var/lib/edgewise, say) for the host.
 
-        While the node runs this goes through its process 1, so the node's mounts and /run are seen as it sees them.
+        While the node runs this goes through its process 1, so the node's mounts and /run are seen as it
+        sees them.
         """
         return Path(f"/proc/{self._init().pid}/root{path}")
 
     def disk(self, folder: str) -> Path:
-        """Where `folder`, one of the node's kept ones, lies on the host's disk; also while the node is off."""
+        """Where `folder`, one that the node keeps, lies on the host's disk; also while it is off."""
         return nodeconfig.disk(self._facts, folder)
 
-    # -- life -------------------------------------------------------------------------------------------------
+    # -- life -------------------------------------------------------------------------------------------
 
     def prepare(self, server: str) -> None:
         """Make the node's identity and the files that its programs read.
@@ -177,7 +178,8 @@ class Node:
             within: seconds.
 
         Raises:
-            NotReadyError: it is not Ready in time; the text has the condition and the end of the kubelet's log.
+            NotReadyError: it is not Ready in time; the text has the condition and the end of the kubelet's
+                log.
         """
         deadline, said = time.monotonic() + within, "the node never registered"
         while time.monotonic() < deadline:
@@ -192,17 +194,19 @@ class Node:
                         return
             time.sleep(0.1)
         log = self._log("kubelet")
-        raise NotReadyError(f"{self.name} is not Ready after {within:g} s: {said}\nthe end of {log}:\n{tail(log)}")
+        raise NotReadyError(
+            f"{self.name} is not Ready after {within:g} s: {said}\nthe end of {log}:\n{tail(log)}"
+        )
 
-    # -- inside -----------------------------------------------------------------------------------------------
+    # -- inside -----------------------------------------------------------------------------------------
 
     def command(self, argv: Sequence[str], *, whole: bool = False) -> list[str]:
         """`argv` as it must be called on the host to run in the node.
 
         Args:
             argv: program and arguments.
-            whole: False enters the node's network only and sees the host's files; True enters its network, mounts
-                and processes.
+            whole: False enters the node's network only and sees the host's files; True enters its network,
+                mounts and processes.
         """
         if whole:
             return ["nsenter", f"--target={self._init().pid}", "--mount", "--net", "--pid", "--", *argv]
@@ -217,7 +221,7 @@ class Node:
         return run(self.command(argv, whole=whole), timeout=timeout)
 
     def popen(self, argv: Sequence[str], *, whole: bool = False, **options: Any) -> subprocess.Popen[Any]:
-        """Start `argv` in the node; `options` are those of subprocess.Popen. `lab down` ends what still runs."""
+        """Start `argv` in the node, with Popen's `options`; `lab down` ends what still runs."""
         environment = {**(options.pop("env", None) or os.environ), MARKER: str(self._layout.home)}
         return subprocess.Popen(self.command(argv, whole=whole), env=environment, **options)
 
@@ -243,7 +247,7 @@ class Node:
         for name in names[1:]:
             self.ctr("images", "tag", "--force", names[0], name)
 
-    # -- parts ------------------------------------------------------------------------------------------------
+    # -- parts ------------------------------------------------------------------------------------------
 
     def _key(self, part: str) -> str:
         return f"node-{self.name}-{part}"
@@ -295,7 +299,9 @@ class Node:
             except CommandFailedError as error:
                 if self._registry.get(self._key("containerd")) is None or time.monotonic() > deadline:
                     log = self._log("containerd")
-                    raise NotReadyError(f"containerd does not answer: {error}\n{log}:\n{tail(log)}") from error
+                    raise NotReadyError(
+                        f"containerd does not answer: {error}\n{log}:\n{tail(log)}"
+                    ) from error
             time.sleep(0.05)
 
     def _ensure_pause_image(self) -> None:

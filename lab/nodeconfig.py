@@ -34,7 +34,7 @@ class NodeFacts:
 
 
 def containerd(facts: NodeFacts) -> str:
-    """containerd's configuration (version 2, which containerd 1.6 to 2.x read)."""
+    """Write containerd's configuration (version 2, which containerd 1.6 to 2.x read)."""
     cri = '[plugins."io.containerd.grpc.v1.cri"'
     return f"""version = 2
 root = "{facts.folder}/containerd"
@@ -63,7 +63,7 @@ state = "/run/containerd"
 
 
 def registries(facts: NodeFacts) -> dict[str, str]:
-    """containerd's hosts.toml by registry: the lab's speak plain http."""
+    """Write containerd's hosts.toml by registry: the lab's speak plain http."""
     return {
         f"{facts.host}:{port}": f'server = "http://{facts.host}:{port}"\n'
         for port in (REGISTRY_PORT, REFERRERS_PORT)
@@ -73,8 +73,8 @@ def registries(facts: NodeFacts) -> dict[str, str]:
 def cni(facts: NodeFacts) -> str:
     """The pods' network: a cable each from the node (ptp).
 
-    A bridge would let pods of one node answer each other past the node's address translation, so a ClusterIP whose
-    pod is next door would fail wherever the kernel does not filter bridged packets.
+    A bridge would let pods of one node answer each other past the node's address translation, so a
+    ClusterIP whose pod is next door would fail wherever the kernel does not filter bridged packets.
     """
     plugins = [
         {
@@ -84,7 +84,8 @@ def cni(facts: NodeFacts) -> str:
                 "type": "host-local",
                 "ranges": [[{"subnet": facts.pods}]],
                 "routes": [{"dst": "0.0.0.0/0"}],
-                # Leases of pods that a power cut ended would keep their addresses for ever: they go with /run.
+                # Leases of pods that a power cut ended would keep their addresses for ever: they go with
+                # /run.
                 "dataDir": "/run/cni-leases",
             },
         },
@@ -117,7 +118,8 @@ def kubelet(facts: NodeFacts) -> str:
             "clusterDNS": [facts.dns],
             "resolvConf": str(facts.folder / "resolv.conf"),
             "volumePluginDir": "/var/lib/kubelet/volume-plugins",
-            # Several nodes share one disk and one memory: a node evicts only when the machine itself is in need.
+            # Several nodes share one disk and one memory: a node evicts only when the machine itself is in
+            # need.
             "evictionHard": {
                 "nodefs.available": "1%",
                 "imagefs.available": "1%",
@@ -141,6 +143,8 @@ def kube_proxy(facts: NodeFacts) -> str:
             "clientConnection": {"kubeconfig": str(facts.keys / "kube-proxy.kubeconfig")},
             "mode": "iptables",
             "clusterCIDR": facts.every_pod,
+            # Few services: a change may reach the rules at once.
+            "iptables": {"minSyncPeriod": "100ms"},
             "hostnameOverride": facts.name,
             # These sysctls belong to the host's first network namespace; zeros leave them alone.
             "conntrack": {
@@ -158,7 +162,7 @@ def kube_proxy(facts: NodeFacts) -> str:
 
 
 def init_script(facts: NodeFacts, pause: Path, folders: Sequence[str] = (*SHARED, *PRIVATE)) -> str:
-    """What process 1 of a node runs: mounts its disk where programs look for it, an empty /run, then waits."""
+    """What process 1 of a node runs: mounts its disk where it belongs and an empty /run, then waits."""
     lines = [
         "set -e",
         # Copies of the namespaces' mounts: kept here they would keep a removed node's network alive.

@@ -1,7 +1,7 @@
 """Images as OCI archives: written, read and turned over from what buildah exports, without a daemon.
 
-Layers stay uncompressed: on one machine compressing costs more than the bytes it saves, and the same content then
-has the same digest everywhere.
+Layers stay uncompressed: on one machine compressing costs more than the bytes it saves, and the same
+content then has the same digest everywhere.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ from lab.errors import LabError
 from lab.progress import Progress
 from lab.shell import run
 
-#: Package -> a file or a program by which it is found, so that another distribution's or a hand-made one will do.
+#: Package -> a file or a program by which it is found, so that another distribution's or a hand-made one
+#: will do.
 CONTROL_PLANE = {"openssl": "openssl", "iproute2": "ip", "procps": "sysctl", "util-linux": "nsenter"}
 NODES = {
     "containerd": "containerd",
@@ -51,7 +52,9 @@ def ensure(progress: Progress, *, nodes: bool = True, images: bool = False) -> N
     if not absent:
         return
     if shutil.which("apt-get") is None:
-        raise LabError(f"missing: {', '.join(absent)}; this system has no apt-get, install them by its own means")
+        raise LabError(
+            f"missing: {', '.join(absent)}; this system has no apt-get, install them by its own means"
+        )
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     with progress.step(f"install {' '.join(absent)}", "install packages"):
         run(["apt-get", "update", "-q"], env=environment)

@@ -24,7 +24,7 @@ MARKER = "EDGEWISE_LAB_PROCESS"
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """One process: `started` in clock ticks since boot (proc_pid_stat(5), field 22), `boot` the kernel's boot id."""
+    """One process: `started` in ticks since boot (proc_pid_stat(5), field 22), `boot` the boot's id."""
 
     pid: int
     started: int
@@ -132,7 +132,8 @@ def stop(identity: Identity, *, grace: float = 5.0, sign: signal.Signals = signa
     except ProcessLookupError:
         return
     try:
-        # The handle is open, so the pid cannot be reused under us: what is checked now is what gets the signal.
+        # The handle is open, so the pid cannot be reused under us: what is checked now is what gets the
+        # signal.
         if not is_running(identity):
             return
         if grace > 0:

@@ -1,7 +1,7 @@
 """The lab's registries, reached by host and nodes at the lab's address with plain http.
 
-`distribution` is Debian's docker-registry (CNCF distribution 2.8): what most people run, without the referrers API.
-`referrers` has that API and keeps its manifests in memory.
+`distribution` is Debian's docker-registry (CNCF distribution 2.8): what most people run, without the
+referrers API. `referrers` has that API and keeps its manifests in memory.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ class Registry:
         deadline = time.monotonic() + within
         while not self._answers():
             if not self.is_running() or time.monotonic() > deadline:
-                raise NotReadyError(f"the registry at {self.host} does not answer; the end of {log}:\n{tail(log)}")
+                raise NotReadyError(
+                    f"the registry at {self.host} does not answer; the end of {log}:\n{tail(log)}"
+                )
             time.sleep(0.02)
 
     def stop(self) -> None:
@@ -93,12 +95,17 @@ class Registry:
         try:
             manifest = image.blob(image.digest).read_bytes()
             path = f"/v2/{image.repository}/manifests/{image.tag}"
-            if _exchange(connection, "HEAD", path, accept=MANIFEST)[1].get("docker-content-digest") != image.digest:
+            if (
+                _exchange(connection, "HEAD", path, accept=MANIFEST)[1].get("docker-content-digest")
+                != image.digest
+            ):
                 for digest in image.content():
                     self._push_blob(connection, image, digest)
                 status, _, text = _exchange(connection, "PUT", path, manifest, MANIFEST)
                 if status != 201:
-                    raise LabError(f"the registry at {self.host} refused the manifest of {image.name}: {text}")
+                    raise LabError(
+                        f"the registry at {self.host} refused the manifest of {image.name}: {text}"
+                    )
         finally:
             connection.close()
         return f"{self.host}/{image.repository}@{image.digest}"

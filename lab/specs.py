@@ -33,7 +33,9 @@ class NodeSpec:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise ValueError(f"node name is {self.name!r}; wanted lower-case letters, digits and -, at most 42")
+            raise ValueError(
+                f"node name is {self.name!r}; wanted lower-case letters, digits and -, at most 42"
+            )
         for taint in self.taints:
             if not _TAINT.fullmatch(taint):
                 raise ValueError(f"taint is {taint!r}; wanted key=value:NoSchedule or key:NoExecute")
@@ -100,7 +102,8 @@ class ControlPlaneOptions:
 
     Attributes:
         node_grace: seconds without a sign of life after which a node is taken for unreachable.
-        eviction: seconds after which pods on an unreachable node are evicted, where they do not say it themselves.
+        eviction: seconds after which pods on an unreachable node are evicted, where they do not say it
+            themselves.
     """
 
     node_grace: int = 50

@@ -1,8 +1,8 @@
 """Fixtures for pytest: a control plane, or one with two nodes, started once a session.
 
-Import them in a conftest.py: `from lab.testing import lab_cluster, lab_nodes`. Tests get a lab of their own (instance
-1, unless EDGEWISE_LAB_INSTANCE or EDGEWISE_LAB_HOME says otherwise), so a demo that runs is left alone. With
-EDGEWISE_LAB_KEEP=1 the lab stays up after the session, and the next one goes on with it.
+Import them in a conftest.py: `from lab.testing import lab_cluster, lab_nodes`. Tests get a lab of their own
+(instance 1, unless EDGEWISE_LAB_INSTANCE or EDGEWISE_LAB_HOME says otherwise), so a demo that runs is left
+alone. With EDGEWISE_LAB_KEEP=1 the lab stays up after the session, and the next one goes on with it.
 """
 
 from __future__ import annotations
@@ -35,23 +35,35 @@ def spare_layout(instance: int = 2) -> Layout:
     return replace(found, home=found.home.with_name(f"edgewise-lab-{number}"), instance=number)
 
 
+class _Session:
+    """The one lab of this pytest session, however many conftest files bring the fixtures in."""
+
+    lab: Lab | None = None
+    users: int = 0
+
+
 @pytest.fixture(scope="session")
 def lab_cluster() -> Iterator[Lab]:
     """A running control plane: API server, controller-manager, scheduler, no node."""
     if os.geteuid() != 0:
         pytest.skip("the lab needs root")
-    lab = Lab(layout())
     keep = bool(os.environ.get("EDGEWISE_LAB_KEEP"))
-    if not keep:
-        lab.down()
-    lab.up(nodes=())
-    yield lab
-    if not keep:
-        lab.down()
+    if _Session.lab is None:
+        lab = Lab(layout())
+        if not keep:
+            lab.down()
+        lab.up(nodes=())
+        _Session.lab = lab
+    _Session.users += 1
+    yield _Session.lab
+    _Session.users -= 1
+    if not _Session.users and not keep:
+        _Session.lab.down()
+        _Session.lab = None
 
 
 @pytest.fixture(scope="session")
 def lab_nodes(lab_cluster: Lab) -> Lab:
-    """The same lab with two nodes, `edge-1` at the site plant-1 and `cloud-1` at the site cloud, both Ready."""
+    """The same lab with two Ready nodes: `edge-1` at site plant-1 and `cloud-1` at site cloud."""
     lab_cluster.up(DEFAULT_NODES)
     return lab_cluster

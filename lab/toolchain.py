@@ -1,7 +1,7 @@
-"""The programs that the lab runs, at exactly the versions it was made for: found on PATH, kept in the cache, or built.
+"""The programs that the lab runs, in the one right version: found on PATH, in the cache, or built.
 
-A tool lives in `cache/bin/TOOL-VERSION/TOOL`. Builds are locked against a second run and appear by a rename, so
-what is in the cache is whole.
+A tool lives in `cache/bin/TOOL-VERSION/TOOL`. Builds are locked against a second run and appear by a
+rename, so what is in the cache is whole.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class Toolchain:
 
     @contextmanager
     def _lock(self, tool: Tool) -> Iterator[None]:
-        """Let one build of this tool run at a time on this machine; the second one waits and finds it done."""
+        """Let one build of this tool run at a time; the second one waits and finds it done."""
         (self._cache / "bin").mkdir(parents=True, exist_ok=True)
         with (self._cache / "bin" / f".{tool.name}.lock").open("w") as lock:
             try:
@@ -153,7 +153,13 @@ class Toolchain:
     def _build(self, tool: Tool, output: Path) -> None:
         source = _SOURCES / tool.module
         flags = " ".join(("-s", "-w", *(f"-X {stamp}" for stamp in tool.stamps)))
-        environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "", "GOWORK": "off"}
+        environment = {
+            **os.environ,
+            "CGO_ENABLED": "0",
+            "GOTOOLCHAIN": "local",
+            "GOFLAGS": "",
+            "GOWORK": "off",
+        }
         go = self.go(required_go((source / "go.mod").read_text()))
         run(
             [

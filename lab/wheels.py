@@ -51,7 +51,7 @@ def extract(distribution: str, version: str, member: str, target: Path) -> None:
 
 
 def unpack(distribution: str, version: str, folder: Path) -> None:
-    """Unpack a whole wheel into `folder`, which appears by a rename, with the executable bits of its members."""
+    """Unpack a whole wheel, executable bits included, into `folder`, which appears by a rename."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         wheel = download(distribution, version, Path(scratch))

@@ -41,7 +41,11 @@ def test_a_process_has_its_own_session_and_carries_the_marker(tmp_path: Path) ->
 
 
 def test_one_that_will_not_end_is_killed(tmp_path: Path) -> None:
-    stubborn = spawn(["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1000; done"], home=tmp_path, log=tmp_path / "log")
+    stubborn = spawn(
+        ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1000; done"],
+        home=tmp_path,
+        log=tmp_path / "log",
+    )
     while "ready" not in (tmp_path / "log").read_text():
         assert is_running(stubborn)
     group = os.getpgid(stubborn.pid)

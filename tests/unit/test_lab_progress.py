@@ -10,7 +10,15 @@ from lab.progress import Progress, duration_text
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0.0 s"), (0.44, "0.4 s"), (9.94, "9.9 s"), (9.96, "10 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (245, "4 min 05 s")],
+    [
+        (0, "0.0 s"),
+        (0.44, "0.4 s"),
+        (9.94, "9.9 s"),
+        (9.96, "10 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (245, "4 min 05 s"),
+    ],
 )
 def test_durations_read_as_a_person_says_them(seconds: float, text: str) -> None:
     assert duration_text(seconds) == text

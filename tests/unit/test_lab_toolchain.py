@@ -41,7 +41,9 @@ def test_a_module_without_a_go_line_is_told() -> None:
         required_go("module x\n")
 
 
-@pytest.mark.parametrize("tool", [tool for tool in (*ALL, toolchain.REFERRERS) if tool.module], ids=lambda t: t.name)
+@pytest.mark.parametrize(
+    "tool", [tool for tool in (*ALL, toolchain.REFERRERS) if tool.module], ids=lambda t: t.name
+)
 def test_every_module_can_be_built_from_what_is_committed(tool: Tool) -> None:
     folder = SOURCES / tool.module
     mod = (folder / "go.mod").read_text()
@@ -61,7 +63,9 @@ def test_the_modules_build_the_versions_that_are_promised(module: str, line: str
     assert line in (SOURCES / module / "go.mod").read_text()
 
 
-def test_a_program_on_path_of_the_right_version_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_on_path_of_the_right_version_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program = tmp_path / "bin" / "envoy"
     program.parent.mkdir()
     program.write_text(f"#!/bin/sh\necho envoy version: 0/{ENVOY_VERSION}/Clean\n")
@@ -75,5 +79,3 @@ def test_what_is_in_the_cache_comes_first(tmp_path: Path) -> None:
     kept.parent.mkdir(parents=True)
     kept.touch()
     assert Toolchain(tmp_path, Silent()).path(toolchain.ETCD) == kept
-
-
