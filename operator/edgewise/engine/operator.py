@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import kopf
 
@@ -84,7 +84,13 @@ class Operator:
         return [
             *(informer.run() for informer in self._informers),
             sweep.sweep_for_ever(client, self._world),
-            kopf.operator(registry=intake.registry(self._world), clusterwide=True, stop_flag=stop),
+            kopf.operator(
+                registry=intake.registry(self._world),
+                # Kopf would ask for the name of a user that a container need not have.
+                identity=cast(Any, self._settings.identity),
+                clusterwide=True,
+                stop_flag=stop,
+            ),
         ]
 
     async def _children_synced(self) -> None:
