@@ -15,13 +15,14 @@ RUN cd /opt/edgewise/lib/python3*/site-packages \
  && rm -rf pip pip-* setuptools setuptools-* _distutils_hack distutils-precedence.pth pkg_resources \
  && find . -type d \( -name tests -o -name __pycache__ \) -prune -exec rm -rf {} + \
  && find . \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.h' \) -delete \
- && rm -f /opt/edgewise/bin/pip* /opt/edgewise/bin/[Aa]ctivate*
+ && rm -f /opt/edgewise/bin/pip* /opt/edgewise/bin/[Aa]ctivate* \
+ && python3 -m compileall -q --invalidation-mode unchecked-hash /opt/edgewise/lib
 # Only what this image runs: a change of the operator leaves its layers, and so running pods, as they are.
 COPY operator/edgewise/__init__.py /opt/edgewise/app/edgewise/__init__.py
 COPY operator/edgewise/api /opt/edgewise/app/edgewise/api
 COPY operator/edgewise/provenance /opt/edgewise/app/edgewise/provenance
 COPY operator/edgewise/agent /opt/edgewise/app/edgewise/agent
-RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/edgewise/lib /opt/edgewise/app
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/edgewise/app
 
 FROM ${BASE}
 COPY --from=build /opt/edgewise /opt/edgewise

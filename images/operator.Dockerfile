@@ -14,11 +14,12 @@ RUN cd /opt/edgewise/lib/python3*/site-packages \
  && rm -rf pip pip-* setuptools setuptools-* _distutils_hack distutils-precedence.pth pkg_resources \
  && find . -type d \( -name tests -o -name __pycache__ \) -prune -exec rm -rf {} + \
  && find . \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.h' \) -delete \
- && rm -f /opt/edgewise/bin/pip* /opt/edgewise/bin/[Aa]ctivate*
+ && rm -f /opt/edgewise/bin/pip* /opt/edgewise/bin/[Aa]ctivate* \
+ && python3 -m compileall -q --invalidation-mode unchecked-hash /opt/edgewise/lib
 # The agent and the server have images of their own.
 COPY operator/edgewise /opt/edgewise/app/edgewise
 RUN rm -rf /opt/edgewise/app/edgewise/agent /opt/edgewise/app/edgewise/serving \
- && python3 -m compileall -q --invalidation-mode unchecked-hash /opt/edgewise/lib /opt/edgewise/app
+ && python3 -m compileall -q --invalidation-mode unchecked-hash /opt/edgewise/app
 
 FROM ${BASE}
 COPY --from=build /opt/edgewise /opt/edgewise

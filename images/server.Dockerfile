@@ -21,12 +21,13 @@ RUN cd /opt/edgewise/lib/python3*/site-packages \
  && find . -type d \( -name tests -o -name testing -o -name __pycache__ \) -not -path './numpy/testing*' -prune \
       -exec rm -rf {} + \
  && find . \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -name '*.a' \) -delete \
- && rm -f /opt/edgewise/bin/pip* /opt/edgewise/bin/[Aa]ctivate*
+ && rm -f /opt/edgewise/bin/pip* /opt/edgewise/bin/[Aa]ctivate* \
+ && python3 -m compileall -q --invalidation-mode unchecked-hash /opt/edgewise/lib
 # Only what this image runs: a change of the operator leaves its layers, and so running pods, as they are.
 COPY operator/edgewise/__init__.py /opt/edgewise/app/edgewise/__init__.py
 COPY operator/edgewise/traffic /opt/edgewise/app/edgewise/traffic
 COPY operator/edgewise/serving /opt/edgewise/app/edgewise/serving
-RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/edgewise/lib /opt/edgewise/app
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/edgewise/app
 
 FROM ${BASE}
 COPY --from=build /opt/edgewise /opt/edgewise

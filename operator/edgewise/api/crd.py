@@ -79,6 +79,8 @@ def _convert(node: Schema, definitions: Schema, path: str, seen: tuple[str, ...]
             continue
         elif key == "default" and value is None:
             continue
+        elif key == "default":
+            schema[key] = _without_none(value)
         elif key in _COPIED:
             schema[key] = value
         elif key not in _DROPPED:
@@ -88,6 +90,13 @@ def _convert(node: Schema, definitions: Schema, path: str, seen: tuple[str, ...]
     elif "type" not in schema:
         raise UnsupportedSchemaError(f"{path}: no type")
     return _tidy(schema)
+
+
+def _without_none(value: Any) -> Any:
+    """A default as the API server takes it: what is None is absent."""
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return value
 
 
 def _merge_options(node: Schema, options: list[Schema], definitions: Schema, path: str) -> Schema:

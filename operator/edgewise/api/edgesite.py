@@ -83,6 +83,9 @@ class EdgeSiteStatus(Strict):
     accelerators: Annotated[list[AcceleratorCount], Field(max_length=64)] = Field(
         default=[], description="Accelerators by class.", json_schema_extra=list_map("class")
     )
+    classes: Annotated[str, Field(max_length=1024)] = Field(
+        default="", description="The same in one line.", json_schema_extra=column("ACCELERATORS")
+    )
     conditions: Annotated[list[Condition], Field(max_length=16)] = Field(
         default=[], description="Ready, with its reason.", json_schema_extra=list_map("type")
     )
@@ -95,9 +98,7 @@ class EdgeSite(Strict):
     PLURAL: ClassVar[str] = "edgesites"
     SHORT: ClassVar[tuple[str, ...]] = ("site",)
     NAMESPACED: ClassVar[bool] = False
-    COLUMNS: ClassVar[tuple[tuple[str, str, str], ...]] = (
-        ("ACCELERATORS", "string", ".status.accelerators[*].class"),
-    )
+    COLUMNS: ClassVar[tuple[tuple[str, str, str], ...]] = ()
 
     metadata: Metadata
     spec: EdgeSiteSpec

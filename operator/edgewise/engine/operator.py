@@ -109,7 +109,7 @@ class Operator:
         reconcilers = self._reconcilers(context, signer)
         Wiring(self._world, self._queue.add)
         for kind, table in self._world.own().items():
-            for key in table.keys() if kind in reconcilers else ():  # noqa: SIM118
+            for key in table.keys() if kind in reconcilers else ():
                 self._queue.add(Key(kind, key))
         for name in self._world.sites.keys():  # noqa: SIM118
             self._queue.add(Key("Traffic", name))

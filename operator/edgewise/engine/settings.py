@@ -57,7 +57,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> ProcessSet
         },
         plain_http=plain_http_hosts(env.get("EDGEWISE_PLAIN_HTTP_REGISTRIES", "")),
         discovered_sites_allow_all=allow == "Everything",
-        kubeconfig=env.get("EDGEWISE_KUBECONFIG", ""),
+        kubeconfig=env.get("KUBECONFIG", ""),
         workers=_number(env, "EDGEWISE_WORKERS", 4),
         rate=float(_number(env, "EDGEWISE_CLIENT_RATE", 100)),
         burst=_number(env, "EDGEWISE_CLIENT_BURST", 200),

@@ -16,14 +16,12 @@ from edgewise.cluster.apply import apply_status
 from edgewise.cluster.views import NamespaceView
 from edgewise.provenance import reasons
 from edgewise.provenance.digests import canonical_sha256
-from edgewise.provenance.errors import ProvenanceError
+from edgewise.provenance.fetch import fetch_variant
 from edgewise.provenance.keys import VerdictKeys
 from edgewise.provenance.oci import Registry
 from edgewise.provenance.process import VerifierProcess
 from edgewise.provenance.request import PolicySpec, Request, VariantInput, VariantJudgement
-from edgewise.provenance.sources import parse_source
-from edgewise.provenance.transport import RegistryError
-from edgewise.provenance.verdict import build_verdict, read_verdict, sign_verdict
+from edgewise.provenance.verdict import build_verdict, sign_verdict, still_stands
 from edgewise.reconcilers.context import Context, ModelJudgement, stamp
 from edgewise.rollout import revision as revisions
 
@@ -51,6 +49,8 @@ class ModelReconciler:
         self._verifier = verifier
         self._registry = registry
         self._signer = signer
+        #: What was asked and answered last, by model.
+        self._answers: dict[str, list[tuple[Request, VariantJudgement]]] = {}
 
     async def __call__(self, key: str) -> float | None:
         """One pass over a model."""
@@ -58,6 +58,7 @@ class ModelReconciler:
         model = context.world.models.get(key)
         namespace = context.world.namespaces.get(key.split("/")[0])
         if model is None or namespace is None:
+            self._answers.pop(key, None)
             if context.judgements.pop(key, None) is not None:
                 self._tell_services(key)
             return None
@@ -65,18 +66,21 @@ class ModelReconciler:
         policies = self._policies()
         inputs = self._inputs(model, wanted, policies, namespace)
         known = context.judgements.get(key)
-        now = context.now()
+        now, fresh = context.now(), False
         if known is None or known.inputs != inputs or not _holds(known, wanted, now):
             requests = await self._requests(model, wanted, policies, namespace, now)
             answers = [(request, await self._verifier.judge(request)) for request in requests]
-            flat = [(request, answer) for request, judged in answers for answer in judged.variants]
-            context.judgements[key] = _judgement(inputs, flat)
-            self._tell_services(key)
-            status = self._status(model, flat, now)
-        else:
-            status = model.status.model_copy(update={"used_by": self._used_by(key)})
+            self._answers[key] = [
+                (request, answer) for request, judged in answers for answer in judged.variants
+            ]
+            context.judgements[key] = _judgement(inputs, self._answers[key])
+            fresh = True
+        status = self._status(model, self._answers[key], now)
         if status != model.status:
             await apply_status(context.client, "EdgeModel", model.metadata, status)
+        if fresh:
+            # After the verdict stands: a node that mounts at once has to find it.
+            self._tell_services(key)
         judged = context.judgements[key]
         return RENEW_SECONDS if _holds(judged, wanted, now) else RETRY_SECONDS
 
@@ -146,13 +150,7 @@ class ModelReconciler:
 
     def _fetch(self, variant: Variant) -> VariantInput:
         """Manifest and bundles of a variant: kilobytes. What goes wrong becomes part of the judgement."""
-        empty = VariantInput(variant.name, variant.uri, variant.digest, variant.format, b"", ())
-        try:
-            source = parse_source(variant.uri)
-            manifest, bundles = self._registry.manifest(source), self._registry.bundles(source)
-        except (RegistryError, ProvenanceError, OSError) as error:
-            return replace(empty, problem=str(error))
-        return replace(empty, manifest=manifest, bundles=bundles)
+        return fetch_variant(self._registry, variant.name, variant.uri, variant.digest, variant.format)
 
     def _status(
         self, model: EdgeModel, judged: list[tuple[Request, VariantJudgement]], now: datetime
@@ -177,18 +175,10 @@ class ModelReconciler:
         self, request: Request, answer: VariantJudgement, old: SignedVerdict | None
     ) -> SignedVerdict:
         """The verdict that stands, when it says the same and has time left; else a new one."""
-        verdict = build_verdict(request, answer)
-        if old is not None:
-            try:
-                standing = read_verdict(old.envelope, self._signer.keys, request.now)
-            except ProvenanceError:
-                standing = None
-            if (
-                standing is not None
-                and standing.content() == verdict.content()
-                and not standing.wants_renewal(request.now)
-            ):
-                return old
+        now = self._context.now()
+        verdict = build_verdict(replace(request, now=now), answer)
+        if old is not None and still_stands(old.envelope, verdict, self._signer.keys, now):
+            return old
         return SignedVerdict(
             variant=answer.name,
             digest=answer.digest,

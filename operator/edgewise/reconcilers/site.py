@@ -136,6 +136,7 @@ class SiteReconciler:
             accelerators=[
                 AcceleratorCount(class_=class_, nodes=count) for class_, count in sorted(classes.items())
             ],
+            classes=", ".join(f"{class_} x{count}" for class_, count in sorted(classes.items()))[:1024],
             conditions=c.merge(
                 spec.status.conditions,
                 [_condition(site, ready, bool(self._context.settings.images.get(ROUTER)))],

@@ -95,7 +95,9 @@ def bootstrap() -> str:
         "node": {"id": "router", "cluster": "edgewise"},
         "admin": {"address": admin},
         "stats_config": {
-            "histogram_bucket_settings": [{"match": {"prefix": ""}, "buckets": list(BUCKETS_MS)}]
+            "histogram_bucket_settings": [
+                {"match": {"safe_regex": {"regex": ".*"}}, "buckets": list(BUCKETS_MS)}
+            ]
         },
         "dynamic_resources": {"lds_config": _source("lds.json"), "cds_config": _source("cds.json")},
         "static_resources": {
