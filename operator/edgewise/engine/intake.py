@@ -7,6 +7,8 @@ into a table.
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any, Final
 
 import kopf
@@ -16,6 +18,7 @@ from edgewise.cluster.resources import OURS, Object, key_of
 from edgewise.cluster.world import World
 
 _CORE: Final = ("Node", "Namespace")
+_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 class _NoProgress(kopf.ProgressStorage):
@@ -48,13 +51,27 @@ class _NoDiff(kopf.DiffBaseStorage):
         """Nothing is kept."""
 
 
+def _service_account() -> kopf.ConnectionInfo | None:
+    """The pod's own account, by the API server's address: Kopf's login wants DNS, which a site may lack."""
+    host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
+    if not host or not _ACCOUNT.is_dir():
+        return None
+    return kopf.ConnectionInfo(
+        server=f"https://{f'[{host}]' if ':' in host else host}:{port}",
+        ca_path=str(_ACCOUNT / "ca.crt"),
+        scheme="Bearer",
+        token=(_ACCOUNT / "token").read_text(encoding="utf-8").strip(),
+        default_namespace=(_ACCOUNT / "namespace").read_text(encoding="utf-8").strip(),
+    )
+
+
 def registry(world: World) -> kopf.OperatorRegistry:
     """Handlers that feed the tables of a world."""
     found = kopf.OperatorRegistry()
     tables = world.own()
 
     async def login(**kwargs: Any) -> Any:
-        return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+        return _service_account() or kopf.login_with_kubeconfig(**kwargs)
 
     kopf.on.login(registry=found)(login)
 

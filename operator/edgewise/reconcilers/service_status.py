@@ -98,6 +98,10 @@ def _verified(view: ServiceView) -> c.Condition:
         )
         return c.condition(c.MODEL_VERIFIED, False, c.VERSION_UNKNOWN, message, generation)
     if view.judgement is None:
+        # An operator that has just started judges anew; until then what was said goes on to hold.
+        for known in view.service.status.conditions:
+            if known.type == c.MODEL_VERIFIED:
+                return known
         return c.condition(c.MODEL_VERIFIED, None, c.MODEL_NOT_VERIFIED, "not judged yet", generation)
     if view.wanted.digests <= view.judgement.verified:
         message = f"{len(view.wanted.variants)} of {len(view.wanted.variants)} variants"
