@@ -31,7 +31,7 @@ def publish_images(lab: Lab, version: str = "dev") -> dict[str, str]:
 
 
 def values(lab: Lab, images: Mapping[str, str], **more: Any) -> dict[str, Any]:
-    """The chart's values for the lab: images by digest, the registry without TLS, the operator in the cloud."""
+    """The chart's values for the lab: images by digest, no TLS to the registry."""
     return {
         "images": dict(images),
         "registries": {"plainHttp": [lab.registry.host, lab.referrers.host]},

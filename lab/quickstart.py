@@ -61,7 +61,9 @@ def publish_variant(
 ) -> PublishedVariant:
     """Push a model's folder as an artifact, signed when there is a publisher."""
     transport = Transport(plain_http=frozenset({registry}))
-    pushed = publish(folder, f"oci://{registry}/models/{MODEL}-{name}", transport, name=MODEL, version=version)
+    pushed = publish(
+        folder, f"oci://{registry}/models/{MODEL}-{name}", transport, name=MODEL, version=version
+    )
     if publisher is not None:
         attach(sign_directory(folder, publisher.private_pem, name=MODEL), pushed.uri, transport)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

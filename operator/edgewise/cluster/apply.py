@@ -101,3 +101,9 @@ async def apply_status(client: Client, kind: str, metadata: Metadata, status: Ba
         "status": status.model_dump(mode="json", by_alias=True, exclude_none=True),
     }
     await client.apply(body, "status")
+
+
+def without_version(obj: Object) -> Object:
+    """The object for a delete whose precondition is its UID alone: for objects whose status others churn."""
+    metadata = {key: value for key, value in obj["metadata"].items() if key != "resourceVersion"}
+    return obj | {"metadata": metadata}

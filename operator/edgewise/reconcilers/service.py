@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from edgewise.api.meta import LABEL_MANAGED_BY, LABEL_REVISION, MANAGED_BY
-from edgewise.cluster.apply import apply_changed, apply_status
+from edgewise.cluster.apply import apply_changed, apply_status, without_version
 from edgewise.cluster.resources import SERVICE
 from edgewise.reconcilers.context import Context
 from edgewise.reconcilers.contract import TerminalError
@@ -51,7 +49,7 @@ class ServiceReconciler:
         for obj in decision.retired:
             # Status churn changes a Deployment all the time, so the UID alone is the precondition; that
             # its replacement is ready was just read from pods.
-            await client.delete(_without_version(obj))
+            await client.delete(without_version(obj))
         for obj in world.revisions.by("service", view.key):
             if obj["metadata"]["labels"][LABEL_REVISION] in decision.forgotten:
                 await client.delete(obj)
@@ -81,8 +79,3 @@ class ServiceReconciler:
     def _forget(self, key: str) -> None:
         for known in [entry for entry in self._context.traffic if entry[0] == key]:
             del self._context.traffic[known]
-
-
-def _without_version(obj: dict[str, Any]) -> dict[str, Any]:
-    metadata = {key: value for key, value in obj["metadata"].items() if key != "resourceVersion"}
-    return obj | {"metadata": metadata}

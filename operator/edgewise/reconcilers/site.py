@@ -10,6 +10,7 @@ from edgewise.api import conditions as c
 from edgewise.api.edgesite import AcceleratorCount, EdgeSite, EdgeSiteStatus, NodeCount
 from edgewise.api.meta import (
     API_VERSION,
+    LABEL_COMPONENT,
     LABEL_DISCOVERED,
     LABEL_REVISION,
     LABEL_SERVICE,
@@ -17,8 +18,9 @@ from edgewise.api.meta import (
     SIDE_CLOUD,
     SIDE_EDGE,
 )
-from edgewise.cluster.apply import apply_changed, apply_status
+from edgewise.cluster.apply import apply_changed, apply_status, without_version
 from edgewise.cluster.errors import ConflictError
+from edgewise.cluster.resources import key_of
 from edgewise.fleet.sites import SITE_LABEL, Discovered, Site, discover, site_of
 from edgewise.reconcilers.context import Context, stamp
 from edgewise.reconcilers.readiness import ready_addresses, serving_revision
@@ -48,6 +50,8 @@ class SiteReconciler:
         site = site_of(spec, world.nodes)
         if site.is_edge and site.nodes and self._context.settings.images.get(ROUTER):
             await self._route(site)
+        elif not site.is_edge:
+            await self._delete_router(key)
         status = self._status(site)
         if status != spec.status:
             await apply_status(self._context.client, "EdgeSite", spec.metadata, status)
@@ -115,15 +119,18 @@ class SiteReconciler:
 
     async def _remove_router(self, name: str) -> None:
         """Take the router of a site away that is gone, once nothing runs there any more."""
+        children = self._context.world.deployments.by("site", name)
+        if not any(LABEL_SERVICE in obj["metadata"]["labels"] for obj in children):
+            await self._delete_router(name)
+
+    async def _delete_router(self, name: str) -> None:
         world = self._context.world
-        children = world.deployments.by("site", name)
-        if any(LABEL_SERVICE in obj["metadata"]["labels"] for obj in children):
-            return
-        for obj in children:
-            key = f"{obj['metadata']['namespace']}/{obj['metadata']['name']}"
-            await self._context.client.delete(obj)
-            if config := world.config_maps.get(key):
-                await self._context.client.delete(config)
+        for obj in world.deployments.by("site", name):
+            if obj["metadata"]["labels"].get(LABEL_COMPONENT) == ROUTER:
+                await self._context.client.delete(without_version(obj))
+                config = world.config_maps.get(key_of(obj))
+                if config is not None:
+                    await self._context.client.delete(config)
 
     def _status(self, site: Site) -> EdgeSiteStatus:
         spec = site.spec
