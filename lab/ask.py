@@ -1,4 +1,4 @@
-"""One request, run as a program in a node's network: ``python ask.py URL HOST BODY_FILE ANSWER_FILE NAME:VALUE...``.
+"""One request, as a program in a node's network: ``ask.py URL HOST BODY_FILE ANSWER_FILE NAME:VALUE...``.
 
 Writes the answer's body into a file and its headers as JSON to standard output. Standard library only.
 """

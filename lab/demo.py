@@ -198,7 +198,10 @@ class Demo:
             return any(s["restartCount"] for pod in pods for s in pod["status"]["containerStatuses"])
 
         wait_for("the operator back", back)
-        say(f"   the operator is back; pods unchanged: {self.names() == before}")
+        unchanged = self.names() == before
+        say(f"   the operator is back; pods unchanged: {unchanged}")
+        if not unchanged:
+            self.failures.append("an operator that was started again replaced pods")
 
     def look_around(self) -> None:
         """What was left running."""
@@ -276,8 +279,10 @@ class Demo:
         return found.get("status") == "True" and (not reason or found.get("reason") == reason)
 
     def names(self) -> set[str]:
-        """UIDs of the service's ready pods."""
-        return {pod["metadata"]["uid"] for pod in self.cluster.pods(NAMESPACE, SERVERS, ready=True)}
+        """UIDs of the ready pods of the revision that has the traffic."""
+        stable = self.cluster.get("einf", SERVICE, NAMESPACE)["status"]["rollout"]["stable"]
+        chosen = f"{SERVERS},edgewise.dev/revision={stable}"
+        return {pod["metadata"]["uid"] for pod in self.cluster.pods(NAMESPACE, chosen, ready=True)}
 
 
 def main() -> int:

@@ -22,6 +22,28 @@ def ready_addresses(pods: Iterable[PodView], side: str, revision: str, site: str
     )
 
 
+def route_addresses(pods: Collection[PodView], side: str, revision: str, site: str = "") -> tuple[str, ...]:
+    """Addresses for a router: ready pods; when there is none, the pods that may come back at theirs.
+
+    A router sends a request that finds nobody there to the other side at once (connection refused), and
+    needs no word from the operator for it, neither when a pod dies nor when it is back.
+    """
+    ready = ready_addresses(pods, side, revision, site)
+    if ready:
+        return ready
+    return tuple(
+        sorted(
+            pod.address
+            for pod in pods
+            if pod.address
+            and not pod.terminating
+            and pod.side == side
+            and pod.revision == revision
+            and (not site or pod.site == site)
+        )
+    )
+
+
 def serving_revision(pods: Collection[PodView], site: str, stable: str, known: Collection[str]) -> str:
     """The revision that gets a site's requests: the stable one when it is ready there, else another that is.
 

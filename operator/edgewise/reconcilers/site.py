@@ -23,7 +23,7 @@ from edgewise.cluster.errors import ConflictError
 from edgewise.cluster.resources import key_of
 from edgewise.fleet.sites import SITE_LABEL, Discovered, Site, discover, site_of
 from edgewise.reconcilers.context import Context, stamp
-from edgewise.reconcilers.readiness import ready_addresses, serving_revision
+from edgewise.reconcilers.readiness import route_addresses, serving_revision
 from edgewise.render import envoy
 from edgewise.render.names import ROUTER
 from edgewise.render.router import Router, config_map, deployment
@@ -110,7 +110,7 @@ class SiteReconciler:
                 side=side,
                 revision=revision,
                 weight=ALL if revision == serving else 0,
-                addresses=ready_addresses(pods, side, revision, site.name if side == SIDE_EDGE else ""),
+                addresses=route_addresses(pods, side, revision, site.name if side == SIDE_EDGE else ""),
                 port=8080,
             )
             for side in (SIDE_EDGE, SIDE_CLOUD)

@@ -224,6 +224,11 @@ def _virtual_host(route: Route) -> dict[str, Any]:
 
 
 def _groups(route: Route) -> list[dict[str, Any]]:
+    """Edge before cloud. A side without any address is left out: Envoy answers 503 for an empty cluster.
+
+    When no side has one, both stay: whoever comes first is used as soon as it has an address.
+    """
+    empty = not any(backend.addresses for backend in route.backends)
     groups = []
     for side in (SIDE_EDGE, SIDE_CLOUD):
         clusters = [
@@ -232,7 +237,7 @@ def _groups(route: Route) -> list[dict[str, Any]]:
                 "weight": backend.weight,
             }
             for backend in route.backends
-            if backend.side == side and backend.weight > 0
+            if backend.side == side and backend.weight > 0 and (backend.addresses or empty)
         ]
         if clusters:
             groups.append({"name": side, "clusters": clusters})
