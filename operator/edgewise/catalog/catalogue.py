@@ -9,7 +9,6 @@ from functools import cache
 from importlib import resources
 from typing import Any, Final
 
-import jsonschema
 import yaml
 
 #: The label by which a person names an accelerator that nothing else tells of.
@@ -96,10 +95,17 @@ def parse(data: Mapping[str, Any]) -> Catalogue:
     Raises:
         CatalogueError: the data do not follow the schema; the message names the place.
     """
+    # Imported here: the operator has no catalogue but its own, which tests have checked, and its memory counts.
+    import jsonschema
+
     try:
         jsonschema.validate(data, _data("schema.yaml"))
     except jsonschema.ValidationError as error:
         raise CatalogueError(f"catalogue, {error.json_path}: {error.message}") from error
+    return _read(data)
+
+
+def _read(data: Mapping[str, Any]) -> Catalogue:
     return Catalogue(
         accelerators=tuple(
             Accelerator(
@@ -126,7 +132,12 @@ def parse(data: Mapping[str, Any]) -> Catalogue:
 @cache
 def builtin() -> Catalogue:
     """The catalogue that edgewise ships."""
-    return parse(_data("accelerators.yaml") | _data("runtimes.yaml"))
+    return _read(shipped())
+
+
+def shipped() -> dict[str, Any]:
+    """The data of that catalogue, as `parse` takes them."""
+    return _data("accelerators.yaml") | _data("runtimes.yaml")
 
 
 def _data(name: str) -> dict[str, Any]:
