@@ -110,14 +110,13 @@ class RunningLoad:
 
     def seconds(self) -> Iterator[dict[str, Any]]:
         """A summary a second, then `total` is set."""
-        assert self._process.stdout is not None  # noqa: S101 - it was asked for above
-        for line in self._process.stdout:
-            summary = json.loads(line)
-            if summary["kind"] == "total":
-                self.total = summary
-            else:
-                yield summary
-        self._process.wait()
+        with self._process as process:
+            for line in process.stdout or ():
+                summary = json.loads(line)
+                if summary["kind"] == "total":
+                    self.total = summary
+                else:
+                    yield summary
         if not self.total:
             raise LabError(f"the load generator ended with {self._process.returncode} and no total")
 

@@ -114,7 +114,8 @@ class Live:
 
     async def metric(self, name: str) -> float:
         text = (await self.ask("GET", "/metrics")).body.decode()
-        return next(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name + " "))
+        lines = (line for line in text.splitlines() if line.startswith(name + " "))
+        return next(float(line.rsplit(" ", 1)[1]) for line in lines)
 
 
 def head(method: str, path: str, length: int, headers: dict[str, str] | None = None) -> bytes:
@@ -132,7 +133,7 @@ async def read_answer(reader: asyncio.StreamReader) -> Answer:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Let the event loop turn until something holds (the test run's own limit ends a hopeless wait)."""
-    while not condition():
+    while not condition():  # noqa: ASYNC110 - it turns the loop; there is no event to wait for
         await asyncio.sleep(0.001)
 
 
@@ -142,7 +143,12 @@ async def serving(settings: Settings, *, wait_ready: bool = True) -> AsyncIterat
     service = Service(settings)
     stopped = asyncio.Event()
     config = uvicorn.Config(
-        build(service, stopped.set), http="httptools", ws="none", lifespan="on", access_log=False, log_config=None
+        build(service, stopped.set),
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
     )
     server = Server(config, service)
     with listen(settings) as bound:

@@ -95,7 +95,7 @@ def parse(data: Mapping[str, Any]) -> Catalogue:
     Raises:
         CatalogueError: the data do not follow the schema; the message names the place.
     """
-    # Imported here: the operator has no catalogue but its own, which tests have checked, and its memory counts.
+    # Imported here: the operator reads only its own catalogue, which tests have checked; memory counts.
     import jsonschema
 
     try:
