@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -25,7 +24,11 @@ apiVersion: v1
 kind: Pod
 metadata: {name: thief, namespace: NAMESPACE}
 spec:
-  containers: [{name: read, image: IMAGE, command: [sleep, "60"]}]
+  containers:
+    - name: read
+      image: IMAGE
+      command: [sleep, "60"]
+      volumeMounts: [{name: model, mountPath: /models}]
   nodeName: edge-1
   volumes:
     - name: model
@@ -170,9 +173,8 @@ def test_version_two_and_back_again(demo: Demo) -> None:
     assert load.finish()["failures"] == {}
 
 
-def test_uninstall_waits_for_mounted_models_and_then_leaves_nothing(demo: Demo, tmp_path: Path) -> None:
-    del tmp_path
-    with pytest.raises(CommandFailedError):
+def test_uninstall_waits_for_mounted_models_and_then_leaves_nothing(demo: Demo) -> None:
+    with pytest.raises(CommandFailedError, match="pods use models that only its agent can unmount"):
         product.uninstall(demo.lab)
     assert demo.cluster.pods(NAMESPACE, SERVERS, ready=True)
     demo.lab.kubectl("delete", "einf", SERVICE, "-n", NAMESPACE, "--timeout=60s")
