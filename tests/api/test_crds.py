@@ -116,7 +116,7 @@ def test_a_wrong_manifest_is_refused_and_told_what_to_write(
 def test_bytes_change_only_together_with_the_version(lab: Lab) -> None:
     model = next(d for d in quickstart.manifests() if d["kind"] == "EdgeModel")
     model["spec"]["variants"][0]["digest"] = f"tree:sha256:{'a' * 64}"
-    with pytest.raises(CommandFailedError, match="raise spec.version together with a digest"):
+    with pytest.raises(CommandFailedError, match=r"raise spec\.version together with a digest"):
         try_out(lab, model)
     model["spec"]["version"] = "1.0.1"
     assert "configured" in try_out(lab, model)
