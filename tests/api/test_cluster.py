@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from prometheus_client import REGISTRY
@@ -115,4 +116,81 @@ async def test_a_lease_has_one_holder_and_passes_on_when_let_go(client: Client) 
         await second.acquired.wait()
     assert second.held()
     assert not first.held()
+    waiting.cancel()
+
+
+async def test_a_second_apply_is_no_request_in_the_servers_own_audit(lab_cluster: Lab) -> None:
+    user = f"counted-{uuid4().hex[:8]}"
+    client = await connect(str(lab_cluster.kubeconfig(user, ["system:masters"])))
+    try:
+        await apply_changed(client, config("audited", a="1"), None)
+        stands = await live(client, "audited")
+        await apply_changed(client, config("audited", a="1"), stands)
+        assert stands is not None
+        await client.delete(stands)
+    finally:
+        await client.close()
+
+    def verbs() -> list[str]:
+        return [event["verb"] for event in lab_cluster.audit(user) if event["stage"] == "ResponseComplete"]
+
+    await until(lambda: "delete" in verbs())
+    assert verbs() == ["patch", "get", "delete"]
+
+
+async def test_a_field_that_somebody_else_changed_is_set_again(client: Client) -> None:
+    wanted = config("drift", a="1")
+    await apply_changed(client, wanted, None)
+    other = await live(client, "drift")
+    assert other is not None
+    await client.replace({**other, "data": {"a": "changed", "theirs": "kept"}})
+    assert await apply_changed(client, wanted, await live(client, "drift"))
+    after = await live(client, "drift")
+    assert after is not None
+    assert after["data"] == {"a": "1", "theirs": "kept"}
+    assert not await apply_changed(client, wanted, after)
+    await client.delete(after)
+
+
+async def test_an_informer_resumes_after_the_api_server_was_away_without_listing_again(
+    lab_cluster: Lab, client: Client
+) -> None:
+    user = f"watcher-{uuid4().hex[:8]}"
+    watching = await connect(str(lab_cluster.kubeconfig(user, ["system:masters"])))
+    table: Table[Object] = Table(lambda obj: obj)
+    task = asyncio.create_task(Informer(watching, CONFIG_MAP, table, "test=resume", "default").run())
+    marked = config("resumed", a="1")
+    marked["metadata"]["labels"] = {"test": "resume"}
+    made = await client.apply(marked)
+    await until(lambda: len(table) == 1)
+    await asyncio.to_thread(lab_cluster.restart_control_plane)
+    marked["data"] = {"a": "2"}
+    await client.apply(marked)
+    await until(lambda: (table.get(key_of(made)) or {}).get("data") == {"a": "2"})
+    task.cancel()
+    await watching.close()
+    await client.delete({**made, "metadata": {k: made["metadata"][k] for k in ("name", "namespace", "uid")}})
+    events = lab_cluster.audit(user)
+    assert len([e for e in events if e["verb"] == "list" and e["stage"] == "ResponseComplete"]) == 1
+
+
+async def test_a_lease_that_is_not_renewed_is_taken_over_after_its_time_and_no_earlier(
+    client: Client,
+) -> None:
+    now = 0.0
+    name = f"test-expiry-{uuid4().hex[:8]}"
+    first, second = (Lease(client, "default", name, holder, lambda: now) for holder in ("first", "second"))
+    dead = asyncio.create_task(first.run())
+    async with asyncio.timeout(20):
+        await first.acquired.wait()
+    dead.cancel()
+    waiting = asyncio.create_task(second.run())
+    before = requests()
+    await until(lambda: requests() > before)
+    assert not second.held()
+    now = 16.0
+    assert not first.held()
+    async with asyncio.timeout(20):
+        await second.acquired.wait()
+    assert second.held()
     waiting.cancel()
