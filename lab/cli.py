@@ -31,6 +31,10 @@ def parser() -> argparse.ArgumentParser:
     reboot = commands.add_parser("reboot", help="kill a node as a power cut does, and start it again")
     reboot.add_argument("node")
     reboot.add_argument("--no-network", action="store_true", help="leave its link cut")
+    reboot.add_argument("--site", action="store_true", help="the control plane too, as at a one-cluster site")
+    alone = commands.add_parser("isolate", help="stop the registries and cut every other node's link")
+    alone.add_argument("node")
+    commands.add_parser("reunite", help="undo isolate")
     for name in ("kubectl", "helm"):
         client = commands.add_parser(name, help=f"run {name} against the lab", add_help=False)
         client.add_argument("arguments", nargs=argparse.REMAINDER)
@@ -39,6 +43,8 @@ def parser() -> argparse.ArgumentParser:
     inside.add_argument("node")
     inside.add_argument("arguments", nargs=argparse.REMAINDER)
     commands.add_parser("build-tools", help="build or fetch every program, into the cache")
+    commands.add_parser("images", help="make the base image and Envoy's, into the cache")
+    commands.add_parser("prepare", help="packages, programs and images: all that takes long, at once")
     return top
 
 
@@ -73,6 +79,12 @@ def _carry_out(lab: Lab, arguments: argparse.Namespace) -> int:
             lab.cut(arguments.node)
         case "join":
             lab.join(arguments.node)
+        case "isolate":
+            lab.isolate(arguments.node)
+        case "reunite":
+            lab.reunite()
+        case "reboot" if arguments.site:
+            lab.reboot_site(arguments.node)
         case "reboot":
             lab.reboot(arguments.node, network=not arguments.no_network)
         case "kubectl" | "helm":
@@ -85,6 +97,11 @@ def _carry_out(lab: Lab, arguments: argparse.Namespace) -> int:
             os.execvp(command[0], command)  # noqa: S606
         case "build-tools":
             lab.toolchain.ensure(toolchain.ALL)
+        case "images":
+            for image in (lab.images.base(), lab.images.envoy()):
+                print(f"{image.name} {image.digest}")
+        case "prepare":
+            lab.prepare()
     return 0
 
 

@@ -21,9 +21,10 @@ from lab import hostnotes, leftovers, packages, toolchain
 from lab.api import Api
 from lab.controlplane import ControlPlane
 from lab.errors import LabError
+from lab.faults import Faults
 from lab.images import Images
 from lab.network import Network
-from lab.node import Node, boot_of
+from lab.node import Node
 from lab.nodeconfig import PRIVATE, SHARED
 from lab.oci import Image
 from lab.progress import Progress
@@ -34,7 +35,7 @@ from lab.specs import DEFAULT_NODES, ControlPlaneOptions, NodeSpec
 from lab.toolchain import Toolchain
 
 
-class Lab:
+class Lab(Faults):
     """One lab on this machine."""
 
     def __init__(self, layout: Layout | None = None, progress: Progress | None = None) -> None:
@@ -91,6 +92,15 @@ class Lab:
                 with self.progress.step(f"start {names}", f"start {len(missing)} nodes"):
                     self._add(missing)
 
+    def prepare(self) -> None:
+        """Do all that takes long and can be kept: packages, programs, images.
+
+        Programs are built in the order in which they are needed while the images are made beside them.
+        """
+        require_root()
+        packages.ensure(self.progress, images=True)
+        _together([lambda: self.toolchain.ensure(toolchain.ALL), self.images.envoy])
+
     def down(self) -> None:
         """End and remove everything that the lab made; the cache stays."""
         require_root()
@@ -99,7 +109,7 @@ class Lab:
 
     def is_running(self) -> bool:
         """Whether the control plane was started whole and answers."""
-        return bool(self._state()) and self._control_plane().is_complete()
+        return bool(self._state()) and self.control_plane().is_complete()
 
     # -- nodes ------------------------------------------------------------------------------------------
 
@@ -144,61 +154,6 @@ class Lab:
             self.api().delete(f"/api/v1/nodes/{name}")
             shutil.rmtree(node.folder)
 
-    def cut(self, name: str) -> None:
-        """Cut the node's link: no packet passes until `join`."""
-        self._network.set_link(self.node(name).octet, up=False)
-
-    def join(self, name: str) -> None:
-        """Join the node's link again."""
-        self._network.set_link(self.node(name).octet, up=True)
-
-    def reboot(self, name: str, *, network: bool = True) -> None:
-        """Kill everything on the node as a power cut does, then start it again from what is on its disk.
-
-        Args:
-            name: the node.
-            network: True joins its link and waits until it is Ready; False leaves it cut, and returns when
-                the kubelet runs.
-        """
-        node, api = self.node(name), self.api()
-        before = boot_of(api, name) if network else None
-        with self.progress.step(f"reboot {name}{'' if network else ' without network'}"):
-            node.kill()
-            (self.join if network else self.cut)(name)
-            node.start()
-            if network:
-                node.wait_until_ready(api, since=before)
-
-    def isolate(self, name: str) -> None:
-        """Leave the control plane and one node alone, as a one-cluster site whose uplink is gone.
-
-        The registries end and every other node's link is cut, until `reunite`.
-        """
-        self.registry.stop()
-        self.referrers.stop()
-        for other in self.nodes():
-            (self.join if other == name else self.cut)(other)
-
-    def reunite(self) -> None:
-        """Undo `isolate`: every link is joined and the registries run again over what they stored."""
-        self.registry.start()
-        for name in self.nodes():
-            self.join(name)
-
-    def reboot_site(self, name: str) -> None:
-        """A power cut at a one-cluster site: control plane and node go at once and come back.
-
-        Links and registries stay as they are; with `isolate` before it, the site boots without any network.
-        """
-        node, api, plane = self.node(name), self.api(), self._control_plane()
-        before = boot_of(api, name)
-        with self.progress.step(f"reboot {name} and its control plane"):
-            plane.stop(grace=0)
-            node.kill()
-            plane.start()
-            node.start()
-            node.wait_until_ready(api, since=before)
-
     def publish(self, image: Image, *, preload: bool = True, nodes: Sequence[str] | None = None) -> str:
         """Put an image where pods find it, and return its reference by digest.
 
@@ -232,19 +187,19 @@ class Lab:
 
     def api(self) -> Api:
         """Requests to the API server as the administrator."""
-        return self._control_plane().api()
+        return self.control_plane().api()
 
     @property
     def server(self) -> str:
         """The API server's URL."""
-        return self._control_plane().server
+        return self.control_plane().server
 
     def kubeconfig(self, user: str | None = None, groups: Sequence[str] = ()) -> Path:
         """A kubeconfig file: the administrator's, or one for `user` in `groups`, with a certificate each."""
         if user is None:
             return self.layout.keys / "admin.kubeconfig"
         name = "user-" + "".join(c if c.isalnum() or c in "-_" else "_" for c in "-".join((user, *groups)))
-        return self._control_plane().kubeconfig(name, user, tuple(groups))
+        return self.control_plane().kubeconfig(name, user, tuple(groups))
 
     def kubectl(self, *arguments: str, text: str | None = None, user: str | None = None) -> str:
         """Run kubectl as the administrator, or as `user`, and return its standard output.
@@ -258,28 +213,13 @@ class Lab:
         """Run helm as the administrator and return its standard output."""
         return self._client(toolchain.HELM, arguments, text, None)
 
-    def restart_control_plane(self) -> None:
-        """End the control plane and start it again over the same store."""
-        with self.progress.step("restart the control plane"):
-            plane = self._control_plane()
-            plane.stop()
-            plane.start()
-
-    def stop_control_plane(self) -> None:
-        """End the control plane; nodes go on."""
-        self._control_plane().stop()
-
-    def start_control_plane(self) -> None:
-        """Start it again over the same store."""
-        self._control_plane().start()
-
     def audit(self, user: str | None = None) -> list[dict[str, Any]]:
         """What was asked of the API server, oldest first: events of audit.k8s.io/v1 at metadata level.
 
         Args:
             user: only requests of this user.
         """
-        log = self._control_plane().audit_log
+        log = self.control_plane().audit_log
         # A line that is being written has no end yet.
         lines = log.read_text().rpartition("\n")[0].splitlines() if log.exists() else []
         events = [json.loads(line) for line in lines]
@@ -300,7 +240,8 @@ class Lab:
     def _programs(self) -> dict[str, Path]:
         return self.toolchain.ensure((*toolchain.CONTROL_PLANE, *toolchain.NODE))
 
-    def _control_plane(self) -> ControlPlane:
+    def control_plane(self) -> ControlPlane:
+        """The control plane's processes."""
         options = ControlPlaneOptions(**self._state().get("options", {}))
         return ControlPlane(self.layout, self.toolchain.ensure(toolchain.CONTROL_PLANE), options)
 

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lab import cgroups, nodeconfig, oci
-from lab.api import Api, ApiError
+from lab import cgroups, nodeconfig, oci, readiness
+from lab.api import Api
 from lab.errors import CommandFailedError, LabError, NotReadyError
 from lab.keys import Authority, kubeconfig
 from lab.network import Network
@@ -181,22 +181,7 @@ class Node:
             NotReadyError: it is not Ready in time; the text has the condition and the end of the kubelet's
                 log.
         """
-        deadline, said = time.monotonic() + within, "the node never registered"
-        while time.monotonic() < deadline:
-            try:
-                node = api.find(f"/api/v1/nodes/{self.name}") or {}
-            except ApiError as error:
-                node, said = {}, str(error)
-            for condition in node.get("status", {}).get("conditions", []):
-                if condition["type"] == "Ready":
-                    said = condition["message"]
-                    if condition["status"] == "True" and (since is None or _boot(node) != since):
-                        return
-            time.sleep(0.1)
-        log = self._log("kubelet")
-        raise NotReadyError(
-            f"{self.name} is not Ready after {within:g} s: {said}\nthe end of {log}:\n{tail(log)}"
-        )
+        readiness.wait(api, self.name, self._log("kubelet"), since, within)
 
     # -- inside -----------------------------------------------------------------------------------------
 
@@ -314,17 +299,6 @@ class Node:
         image = oci.assemble(folder, PAUSE_IMAGE, [oci.add_blob(folder, layer)], {"Entrypoint": ["/pause"]})
         oci.write_archive(image, folder / "pause.tar", PAUSE_IMAGE)
         self.import_archive(folder / "pause.tar")
-
-
-def boot_of(api: Api, name: str) -> str | None:
-    """What tells one boot of a node from the next: when its kubelet last said that it became Ready."""
-    node = api.find(f"/api/v1/nodes/{name}")
-    return _boot(node) if node is not None else None
-
-
-def _boot(node: Mapping[str, Any]) -> str:
-    conditions = node.get("status", {}).get("conditions", [])
-    return "".join(c["lastHeartbeatTime"] for c in conditions if c["type"] == "Ready")
 
 
 def _program(identity: Identity) -> str:
