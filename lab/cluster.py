@@ -22,6 +22,7 @@ from lab.api import Api
 from lab.controlplane import ControlPlane
 from lab.errors import LabError
 from lab.faults import Faults
+from lab.files import write_whole
 from lab.images import Images
 from lab.network import Network
 from lab.node import Node
@@ -282,13 +283,11 @@ class Lab(Faults):
     def _state(self) -> dict[str, Any]:
         try:
             return dict(json.loads((self.layout.home / "lab.json").read_text()))
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):
             return {}
 
     def _write_state(self, state: dict[str, Any]) -> None:
-        fresh = self.layout.home / f"lab.json.{os.getpid()}"
-        fresh.write_text(json.dumps(state, indent=1))
-        fresh.replace(self.layout.home / "lab.json")
+        write_whole(self.layout.home / "lab.json", json.dumps(state, indent=1))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

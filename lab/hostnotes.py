@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from lab.files import write_whole
 from lab.shell import run
 
 _NETNS = Path("/run/netns")
@@ -91,12 +92,38 @@ def read_sysctls() -> dict[str, str]:
 
 @contextmanager
 def _open(note: Path) -> Iterator[HostNotes]:
-    with Path(f"{note}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        notes = HostNotes(**json.loads(note.read_text())) if note.exists() else HostNotes()
+    with _locked(Path(f"{note}.lock")) as lock:
+        notes = _read(note)
         yield notes
         if notes.homes:
-            note.write_text(json.dumps(asdict(notes)))
+            write_whole(note, json.dumps(asdict(notes)))
         else:
             note.unlink(missing_ok=True)
-            Path(lock.name).unlink(missing_ok=True)
+            lock.unlink()
+
+
+def _read(note: Path) -> HostNotes:
+    """What the note says; one that is missing, or that a power cut left unreadable, says nothing."""
+    try:
+        return HostNotes(**json.loads(note.read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return HostNotes()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[Path]:
+    """Hold the lock of that name, which its last holder removes."""
+    while True:
+        with path.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not _is_still(path, lock.fileno()):
+                continue  # removed while we waited: whoever comes next would lock another file
+            yield path
+            return
+
+
+def _is_still(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

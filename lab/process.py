@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lab.errors import LabError, LeftoverError
+from lab.files import write_whole
 
 #: The environment variable that marks a process of the lab; its value is the lab's home.
 MARKER = "EDGEWISE_LAB_PROCESS"
@@ -190,10 +191,7 @@ class Registry:
     def record(self, name: str, identity: Identity) -> None:
         """Note who is `name` now."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / f"{name}.json"
-        fresh = path.with_suffix(f".{os.getpid()}")
-        fresh.write_text(json.dumps(asdict(identity)))
-        fresh.replace(path)
+        write_whole(self._folder / f"{name}.json", json.dumps(asdict(identity)))
 
     def get(self, name: str) -> Identity | None:
         """Who is `name`, when it still runs."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import threading
 import time
@@ -11,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
+
+from lab.files import write_whole
 
 
 def duration_text(seconds: float) -> str:
@@ -93,9 +94,7 @@ class Progress:
             known = self._read()
             known[key] = round(seconds, 3)
             self._memory.parent.mkdir(parents=True, exist_ok=True)
-            fresh = self._memory.with_name(f"{self._memory.name}.{os.getpid()}")
-            fresh.write_text(json.dumps(known, indent=1, sort_keys=True))
-            fresh.replace(self._memory)
+            write_whole(self._memory, json.dumps(known, indent=1, sort_keys=True))
 
 
 #: Says nothing; for callers that do not want lines.

@@ -146,6 +146,7 @@ class Toolchain:
             else:
                 self._build(tool, fresh / tool.name)
             shutil.rmtree(kept.parent, ignore_errors=True)
+            os.sync()  # a power cut must not leave half a program under the name of a whole one
             fresh.rename(kept.parent)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
