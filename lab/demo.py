@@ -18,7 +18,7 @@ from lab.errors import LabError
 from lab.load import Step
 from lab.observe import ROOT, Cluster, RunningLoad, wait_for
 from lab.quickstart import MODEL, NAMESPACE, SERVICE, PublishedVariant, Publisher
-from lab.specs import SITE_LABEL, NodeSpec
+from lab.specs import SITE_LABEL, ControlPlaneOptions, NodeSpec
 
 #: What Node Feature Discovery would say of a node with 8-bit dot products; here the label is put on by hand.
 FEATURE: Final = "feature.node.kubernetes.io/cpu-cpuid.AVX512VNNI"
@@ -41,8 +41,9 @@ def say(text: str = "") -> None:
 class Demo:
     """The steps, in order. Each leaves its evidence on the screen, or fails."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, options: ControlPlaneOptions | None = None) -> None:
         self.lab = lab
+        self.options = options or ControlPlaneOptions()
         self.cluster = Cluster(lab)
         self.work = lab.layout.home / "demo"
         self.publisher = Publisher.new()
@@ -73,7 +74,7 @@ class Demo:
     def start_cluster(self) -> None:
         """API server, controllers, etcd, and two nodes with kubelet and containerd of their own."""
         self.lab.down()
-        self.lab.up(NODES)
+        self.lab.up(NODES, self.options)
         self.work.mkdir(parents=True, exist_ok=True)
         say(self.lab.kubectl("get", "nodes", "-L", SITE_LABEL))
 

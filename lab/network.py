@@ -8,6 +8,7 @@ anew and so hides the cgroups from what it starts.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from lab.settings import Layout
@@ -85,6 +86,18 @@ class Network:
     def set_link(self, octet: int, *, up: bool) -> None:
         """Join or cut the node's cable, at the switch: the node sees its carrier come and go."""
         _batch(self._layout.switch, f"link set port{octet} {'up' if up else 'down'}")
+
+    def unplug_pods(self, node: str) -> None:
+        """Remove the cables of the node's pods, and with them their routes.
+
+        The kernel does so by itself when a pod's namespace ends, but later: a node that starts again may
+        have given the address to another pod by then, and the ptp plugin takes the old route for the new.
+        """
+        namespace = self._layout.namespace(node)
+        shown = json.loads(run(["ip", "-n", namespace, "-json", "link", "show", "type", "veth"]) or "[]")
+        for name in (link["ifname"] for link in shown if link.get("ifname", "eth0") != "eth0"):
+            # It may go by itself at the same time.
+            succeeds(["ip", "-n", namespace, "link", "delete", name])
 
     def remove(self) -> None:
         """Remove every namespace of this lab, the host's interface, and with it the host's routes."""

@@ -135,6 +135,7 @@ class Node:
             stop(init, grace=0)
         for part in ("init", "containerd", "kubelet", "kube-proxy"):
             self._registry.forget(self._key(part))
+        self._network.unplug_pods(self.name)
         cgroups.remove(self._facts.cgroup)
 
     def start_kubelet(self) -> None:

@@ -16,12 +16,21 @@ RELEASE = "edgewise"
 _INCLUDE = ("pyproject.toml", "README.md", "LICENSE", "requirements", "operator")
 
 
-def publish_images(lab: Lab, version: str = "dev") -> dict[str, str]:
-    """Build the operator's, agent's and server's image, and the router's; references by digest, by name."""
+def publish_images(lab: Lab, version: str = "dev", sources: Path = ROOT) -> dict[str, str]:
+    """Build the operator's, agent's and server's image, and the router's; references by digest, by name.
+
+    Args:
+        lab: where they are pushed to.
+        version: the images' tag.
+        sources: the checkout that they are built from.
+    """
     found = {
         name: lab.publish(
             lab.images.build(
-                ROOT / "images" / f"{name}.Dockerfile", ROOT, f"edgewise/{name}:{version}", include=_INCLUDE
+                sources / "images" / f"{name}.Dockerfile",
+                sources,
+                f"edgewise/{name}:{version}",
+                include=_INCLUDE,
             )
         )
         for name in ("operator", "agent", "server")

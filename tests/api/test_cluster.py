@@ -103,7 +103,9 @@ async def test_lists_come_in_pages_and_whole(client: Client) -> None:
 
 
 async def test_a_lease_has_one_holder_and_passes_on_when_let_go(client: Client) -> None:
-    first, second = (Lease(client, "default", f"test-lease-{uuid4().hex[:8]}", name) for name in ("first", "second"))
+    first, second = (
+        Lease(client, "default", f"test-lease-{uuid4().hex[:8]}", name) for name in ("first", "second")
+    )
     holder = asyncio.create_task(first.run())
     await first.acquired.wait()
     waiting = asyncio.create_task(second.run())

@@ -10,7 +10,14 @@ from pydantic import BaseModel
 from edgewise.api.edgemodel import EdgeModel
 from edgewise.api.edgesite import EdgeSite
 from edgewise.api.inferenceservice import InferenceService
-from edgewise.api.meta import LABEL_MANAGED_BY, LABEL_SERVICE, LABEL_SITE, MANAGED_BY
+from edgewise.api.meta import (
+    LABEL_COMPONENT,
+    LABEL_MANAGED_BY,
+    LABEL_MODEL,
+    LABEL_SERVICE,
+    LABEL_SITE,
+    MANAGED_BY,
+)
 from edgewise.api.rolloutpolicy import RolloutPolicy
 from edgewise.catalog.catalogue import Catalogue
 from edgewise.cluster.resources import (
@@ -26,6 +33,8 @@ from edgewise.cluster.resources import (
 from edgewise.cluster.store import Table
 from edgewise.cluster.views import NamespaceView, PodView, namespace_view, pod_view, slim
 from edgewise.fleet.nodes import Node, parse_node
+from edgewise.render.evidence import EVIDENCE
+from edgewise.render.names import SERVER
 
 #: Selects the children that edgewise made.
 CHILDREN: Final = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
@@ -63,7 +72,15 @@ class World:
         self.config_maps = _children()
         self.service_objects = _children()
         self.endpoint_slices = _children()
-        self.revisions = _children(by_service=True, by_model=True)
+        #: Revisions of services, and copies of models' evidence (without their data).
+        self.revisions: Table[Object] = Table(
+            _revision,
+            {
+                "service": lambda obj: _marked(obj, SERVER, LABEL_SERVICE),
+                "model": lambda obj: _marked(obj, SERVER, LABEL_MODEL),
+                "evidence": lambda obj: _marked(obj, EVIDENCE, LABEL_MODEL),
+            },
+        )
 
     def own(self) -> dict[str, Table[Any]]:
         """The tables that Kopf's events fill, by kind."""
@@ -93,18 +110,30 @@ def _parser(model: type[_Model]) -> Callable[[Object], _Model]:
     return lambda obj: model.model_validate(obj)
 
 
-def _children(by_service: bool = False, by_site: bool = False, by_model: bool = False) -> Table[Object]:
-    def marks(obj: Object) -> Object:
-        labels: Object = obj["metadata"].get("labels") or {}
-        return labels
-
+def _children(by_service: bool = False, by_site: bool = False) -> Table[Object]:
     indexes: dict[str, Callable[[Object], list[Any]]] = {}
     if by_service:
-        indexes["service"] = lambda obj: [f"{obj['metadata']['namespace']}/{marks(obj).get(LABEL_SERVICE)}"]
+        indexes["service"] = lambda obj: [f"{obj['metadata']['namespace']}/{_labels(obj).get(LABEL_SERVICE)}"]
     if by_site:
-        indexes["site"] = lambda obj: [marks(obj).get(LABEL_SITE, "")]
-    if by_model:
-        indexes["model"] = lambda obj: [
-            f"{obj['metadata']['namespace']}/{marks(obj).get('edgewise.dev/model')}"
-        ]
+        indexes["site"] = lambda obj: [_labels(obj).get(LABEL_SITE, "")]
     return Table(slim, indexes)
+
+
+def _labels(obj: Object) -> Object:
+    labels: Object = obj["metadata"].get("labels") or {}
+    return labels
+
+
+def _marked(obj: Object, component: str, label: str) -> list[str]:
+    labels = _labels(obj)
+    if labels.get(LABEL_COMPONENT) != component:
+        return []
+    return [f"{obj['metadata']['namespace']}/{labels.get(label)}"]
+
+
+def _revision(obj: Object) -> Object:
+    """Evidence is read again when it is wanted; its bytes would fill the memory."""
+    found = slim(obj)
+    if _labels(obj).get(LABEL_COMPONENT) == EVIDENCE:
+        found = {key: value for key, value in found.items() if key != "data"}
+    return found

@@ -7,7 +7,7 @@ from typing import Any
 
 from edgewise.api.edgemodel import EdgeModel
 from edgewise.api.inferenceservice import InferenceService
-from edgewise.api.meta import LABEL_SERVICE, LABEL_SIDE, LABEL_SITE, SIDE_EDGE
+from edgewise.api.meta import LABEL_MODEL, LABEL_SERVICE, LABEL_SIDE, LABEL_SITE, SIDE_EDGE
 from edgewise.cluster.resources import Object
 from edgewise.cluster.views import PodView
 from edgewise.cluster.world import World
@@ -133,5 +133,6 @@ class Wiring:
         if obj is not None and (old is None or new is None):
             marks = obj["metadata"].get("labels") or {}
             namespace = obj["metadata"]["namespace"]
-            self._add(Key("EdgeModel", f"{namespace}/{marks.get('edgewise.dev/model')}"))
-            self._add(Key("InferenceService", f"{namespace}/{marks.get(LABEL_SERVICE)}"))
+            self._add(Key("EdgeModel", f"{namespace}/{marks.get(LABEL_MODEL)}"))
+            if LABEL_SERVICE in marks:
+                self._add(Key("InferenceService", f"{namespace}/{marks[LABEL_SERVICE]}"))

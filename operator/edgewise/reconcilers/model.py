@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -23,6 +23,7 @@ from edgewise.provenance.process import VerifierProcess
 from edgewise.provenance.request import PolicySpec, Request, VariantInput, VariantJudgement
 from edgewise.provenance.verdict import build_verdict, sign_verdict, still_stands
 from edgewise.reconcilers.context import Context, ModelJudgement, stamp
+from edgewise.reconcilers.evidence import EvidenceCopies
 from edgewise.rollout import revision as revisions
 
 #: A model that is denied is looked at again after so many seconds: its signature may come later.
@@ -49,6 +50,7 @@ class ModelReconciler:
         self._verifier = verifier
         self._registry = registry
         self._signer = signer
+        self._copies = EvidenceCopies(context)
         #: What was asked and answered last, by model.
         self._answers: dict[str, list[tuple[Request, VariantJudgement]]] = {}
 
@@ -78,6 +80,8 @@ class ModelReconciler:
         status = self._status(model, self._answers[key], now)
         if status != model.status:
             await apply_status(context.client, "EdgeModel", model.metadata, status)
+        if _holds(context.judgements[key], wanted, now):
+            await self._copies.keep(model, _inputs_of(self._answers[key]))
         if fresh:
             # After the verdict stands: a node that mounts at once has to find it.
             self._tell_services(key)
@@ -132,7 +136,7 @@ class ModelReconciler:
     ) -> list[Request]:
         requests = []
         for version, variants in wanted.items():
-            fetched = await asyncio.gather(*(asyncio.to_thread(self._fetch, v) for v in variants))
+            fetched = await asyncio.gather(*(self._gather(model, variant) for variant in variants))
             requests.append(
                 Request(
                     cluster=self._context.cluster,
@@ -148,9 +152,12 @@ class ModelReconciler:
             )
         return requests
 
-    def _fetch(self, variant: Variant) -> VariantInput:
+    async def _gather(self, model: EdgeModel, variant: Variant) -> VariantInput:
         """Manifest and bundles of a variant: kilobytes. What goes wrong becomes part of the judgement."""
-        return fetch_variant(self._registry, variant.name, variant.uri, variant.digest, variant.format)
+        fetched = await asyncio.to_thread(
+            fetch_variant, self._registry, variant.name, variant.uri, variant.digest, variant.format
+        )
+        return await self._copies.recall(model.metadata, fetched)
 
     def _status(
         self, model: EdgeModel, judged: list[tuple[Request, VariantJudgement]], now: datetime
@@ -198,6 +205,11 @@ def _holds(judgement: ModelJudgement, wanted: dict[str, list[Variant]], now: dat
     """Whether every variant passed and the passes are still good, so that nothing needs to be asked."""
     digests = {variant.digest for variants in wanted.values() for variant in variants}
     return digests <= judgement.verified and (judgement.expires is None or now < judgement.expires)
+
+
+def _inputs_of(answers: Iterable[tuple[Request, VariantJudgement]]) -> Iterator[VariantInput]:
+    for request, answer in answers:
+        yield next(variant for variant in request.variants if variant.name == answer.name)
 
 
 def _judgement(
