@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from edgewise.api.edgemodel import EdgeModel
 from edgewise.api.inferenceservice import InferenceService
 from edgewise.catalog.catalogue import builtin
 from edgewise.render import envoy
 from edgewise.render.envoy import Backend, Route
+from edgewise.render.evidence import MAX_BYTES, evidence_copy, read_copy
 from edgewise.render.names import child_name
 from edgewise.render.revision import controller_revision
 from edgewise.render.server import Server, deployment
@@ -123,3 +126,28 @@ def test_the_order_of_routes_changes_no_byte() -> None:
     one, two = route(("a",), ("b",)), Route("other", "line", ())
     assert envoy.files([one, two]) == envoy.files([two, one])
     json.loads(envoy.bootstrap())
+
+
+def test_a_copy_of_evidence_gives_back_what_was_put_in() -> None:
+    copy = evidence_copy("vision", "defects", "uid", "oci://r/m@sha256:1", b"manifest", [b"two", b"one"])
+    assert copy is not None
+    assert read_copy(copy["data"], "oci://r/m@sha256:1") == (b"manifest", (b"one", b"two"))
+    again = evidence_copy("vision", "defects", "uid", "oci://r/m@sha256:1", b"manifest", [b"one", b"two"])
+    assert again == copy
+    more = evidence_copy("vision", "defects", "uid", "oci://r/m@sha256:1", b"manifest", [b"one"])
+    assert more is not None
+    assert more["metadata"]["name"] != copy["metadata"]["name"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [None, [], {}, {"uri": "oci://other"}, {"uri": "oci://r", "manifest": 1, "bundles": []},
+     {"uri": "oci://r", "manifest": "bWFu", "bundles": "bWFu"},
+     {"uri": "oci://r", "manifest": "!", "bundles": []}],
+)  # fmt: skip
+def test_what_is_no_copy_is_not_read_as_one(data: object) -> None:
+    assert read_copy(data, "oci://r") is None
+
+
+def test_evidence_that_no_object_could_hold_is_not_kept() -> None:
+    assert evidence_copy("vision", "defects", "uid", "oci://r", b"", [b"x" * (MAX_BYTES + 1)]) is None

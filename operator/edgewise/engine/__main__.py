@@ -7,11 +7,14 @@ import logging
 import signal
 import sys
 
-from edgewise.engine.operator import Operator
+from edgewise.engine import lean
 from edgewise.engine.settings import SettingsError, from_environment
 
 
 async def _main() -> None:
+    lean.leave_out_the_synchronous_client()
+    from edgewise.engine.operator import Operator
+
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,0 +1,44 @@
+"""What the tests of the whole path share: the installed product with a service that is Ready."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lab import product
+from lab.demo import SERVERS, Demo
+from lab.quickstart import NAMESPACE
+from lab.specs import ControlPlaneOptions
+
+#: Kubernetes gives an unreachable node up after 50 s and its pods after 300 s more. Here it is in a hurry,
+#: so that a test can wait for it.
+HASTY = ControlPlaneOptions(node_grace=12, eviction=10)
+#: The user that the operator is for the API server.
+OPERATOR = f"system:serviceaccount:{product.NAMESPACE}:edgewise-operator"
+SYSTEM = ("-n", product.NAMESPACE)
+
+
+def uids(demo: Demo, labels: str = SERVERS) -> set[str]:
+    """UIDs of the pods of servers."""
+    return {pod["metadata"]["uid"] for pod in demo.cluster.pods(NAMESPACE, labels)}
+
+
+def operator_image(demo: Demo) -> str:
+    """The image that the operator runs from."""
+    pods: list[dict[str, Any]] = demo.cluster.pods(
+        product.NAMESPACE, "app.kubernetes.io/component=operator", ready=True
+    )
+    return str(pods[0]["spec"]["containers"][0]["image"])
+
+
+def restart_operator(demo: Demo) -> None:
+    """Put another pod of the operator into the place of the one that runs."""
+    demo.lab.kubectl("rollout", "restart", "deployment/edgewise-operator", *SYSTEM)
+    demo.lab.kubectl("rollout", "status", "deployment/edgewise-operator", *SYSTEM, "--timeout=90s")
+
+
+def lease_writes(demo: Demo, since: int = 0) -> int:
+    """How often an operator has renewed its lease, after so many of its requests."""
+    return sum(
+        event["verb"] == "update" and event["objectRef"]["resource"] == "leases"
+        for event in demo.lab.audit(OPERATOR)[since:]
+    )
