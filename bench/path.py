@@ -47,7 +47,7 @@ def resident(module: str, lab: Lab) -> list[float]:
         except OSError:
             continue
         if module.encode() in words and lab.layout.prefix in group:
-            found.append(int(status.split("VmRSS:")[1].split()[0]) / 1000)
+            found.append(int(status.split("VmRSS:")[1].split()[0]) * 1024 / 1e6)
     return sorted(found)
 
 

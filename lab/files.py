@@ -7,14 +7,17 @@ from pathlib import Path
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Put `text` into `path`: readers see the old content or the new one, never a part.
-
-    The text is on the disk before it gets its name; without that, a machine that loses power right after
-    the renaming comes back with an empty file.
-    """
+    """Put `text` into `path`: readers see the old content or the new one, never a part."""
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
-    with fresh.open("w") as file:
-        file.write(text)
-        file.flush()
+    fresh.write_text(text)
+    move_whole(fresh, path)
+
+
+def move_whole(fresh: Path, path: Path) -> None:
+    """Give the file `fresh` its name, once its bytes are on the disk.
+
+    Without that, a machine that loses power right after the renaming comes back with an empty file.
+    """
+    with fresh.open("rb") as file:
         os.fsync(file.fileno())
     fresh.replace(path)

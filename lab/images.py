@@ -16,6 +16,7 @@ from pathlib import Path
 
 from lab import base, oci, packages, wheels
 from lab.errors import CommandFailedError, LabError
+from lab.files import write_whole
 from lab.oci import Image
 from lab.progress import Progress
 from lab.settings import ENVOY_VERSION
@@ -177,9 +178,8 @@ class Images:
     def _keep(self, image: Image, key: str) -> Image:
         folder = self._folder / "made"
         folder.mkdir(parents=True, exist_ok=True)
-        fresh = folder / f"{key}.{os.getpid()}"
-        fresh.write_text(f"{image.digest}\n")
-        fresh.replace(folder / key)
+        os.sync()  # buildah's own store has to be as whole after a power cut as our blobs
+        write_whole(folder / key, f"{image.digest}\n")
         return image
 
 

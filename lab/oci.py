@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lab.files import move_whole
+
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -73,7 +75,7 @@ def add_blob(blobs: Path, source: Path) -> tuple[str, int]:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     size = source.stat().st_size
     blobs.mkdir(parents=True, exist_ok=True)
-    source.replace(blobs / digest)
+    move_whole(source, blobs / digest)
     return f"sha256:{digest}", size
 
 
@@ -85,7 +87,7 @@ def add_bytes(blobs: Path, content: bytes) -> tuple[str, int]:
     if not path.exists():
         fresh = path.with_suffix(f".{os.getpid()}")
         fresh.write_bytes(content)
-        fresh.replace(path)
+        move_whole(fresh, path)
     return f"sha256:{digest}", len(content)
 
 
@@ -201,7 +203,7 @@ def write_archive(image: Image, target: Path, reference: str) -> None:
         _add(archive, "index.json", json.dumps(index).encode())
         for digest in dict.fromkeys([image.digest, *image.content()]):
             archive.add(image.blob(digest), f"blobs/{digest.replace(':', '/')}", recursive=False)
-    fresh.replace(target)
+    move_whole(fresh, target)
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:

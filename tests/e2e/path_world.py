@@ -6,6 +6,7 @@ from typing import Any
 
 from lab import product
 from lab.demo import SERVERS, Demo
+from lab.observe import wait_for
 from lab.quickstart import NAMESPACE
 from lab.specs import ControlPlaneOptions
 
@@ -30,10 +31,17 @@ def operator_image(demo: Demo) -> str:
     return str(pods[0]["spec"]["containers"][0]["image"])
 
 
+def leader(demo: Demo) -> str:
+    """UID of the operator's pod that holds the lease."""
+    return str(demo.cluster.get("lease", "edgewise-operator", product.NAMESPACE)["spec"]["holderIdentity"])
+
+
 def restart_operator(demo: Demo) -> None:
-    """Put another pod of the operator into the place of the one that runs."""
+    """Put another pod of the operator into the place of the one that runs, and wait until it leads."""
+    before = leader(demo)
     demo.lab.kubectl("rollout", "restart", "deployment/edgewise-operator", *SYSTEM)
     demo.lab.kubectl("rollout", "status", "deployment/edgewise-operator", *SYSTEM, "--timeout=90s")
+    wait_for("another leader", lambda: leader(demo) not in {"", before})
 
 
 def lease_writes(demo: Demo, since: int = 0) -> int:
