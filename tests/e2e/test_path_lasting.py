@@ -52,7 +52,6 @@ def test_a_new_policy_and_a_new_verdict_key_restart_no_pod(demo: Demo) -> None:
     policy["metadata"]["name"] = "vision-models-too"
     policy["spec"]["match"]["sources"] = [f"oci://{demo.lab.registry.host}/models/**"]
     policy["spec"]["authorities"][0]["key"]["pem"] = demo.publisher.public_pem
-    demo.lab.kubectl("apply", "-f", "-", text=json.dumps(policy))
 
     def verdicts() -> list[str]:
         status = demo.cluster.get("edgemodel", MODEL, NAMESPACE)["status"]
@@ -62,6 +61,7 @@ def test_a_new_policy_and_a_new_verdict_key_restart_no_pod(demo: Demo) -> None:
         return str(json.loads(verdicts()[0])["signatures"][0]["keyid"])
 
     old = verdicts()
+    demo.lab.kubectl("apply", "-f", "-", text=json.dumps(policy))
     wait_for("verdicts under both policies", lambda: verdicts() and not {*old} & {*verdicts()})
     old_key = key()
     demo.lab.kubectl("delete", "secret", "edgewise-verdict-key", "-n", product.NAMESPACE)
