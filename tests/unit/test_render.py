@@ -11,6 +11,7 @@ from edgewise.api.inferenceservice import InferenceService
 from edgewise.catalog.catalogue import builtin
 from edgewise.render import envoy
 from edgewise.render.envoy import Backend, Route
+from edgewise.render.envoy_bootstrap import bootstrap
 from edgewise.render.evidence import MAX_BYTES, evidence_copy, read_copy
 from edgewise.render.names import child_name
 from edgewise.render.revision import controller_revision
@@ -113,6 +114,22 @@ def test_the_edge_comes_before_the_cloud_and_an_empty_side_is_left_out() -> None
     assert groups(envoy.files([route(("10.0.0.1",), ())])) == ["edge"]
 
 
+def test_a_first_try_is_cut_short_only_where_there_is_a_second_side() -> None:
+    def retry(found: Route) -> dict[str, object]:
+        host = json.loads(envoy.files([found])["rds.json"])["resources"][0]["virtual_hosts"][0]
+        policy: dict[str, object] = host["routes"][0]["route"]["retry_policy"]
+        return policy
+
+    assert retry(route(("10.0.0.1",), ("10.0.1.1",)))["per_try_timeout"] == "5s"
+    assert "per_try_timeout" not in retry(route(("10.0.0.1",), ()))
+
+
+def test_a_files_version_follows_its_resources() -> None:
+    one = envoy.versions(envoy.files([route(("10.0.0.1",), ())]))
+    two = envoy.versions(envoy.files([route(("10.0.0.2",), ())]))
+    assert {name for name in one if one[name] != two[name]} == {"eds-vision_line_edge_aa.json"}
+
+
 def test_each_cluster_has_a_file_of_its_own_with_one_resource() -> None:
     files = envoy.files([route(("10.0.0.1",), ("10.0.1.1",))])
     names = [cluster["name"] for cluster in json.loads(files["cds.json"])["resources"]]
@@ -125,7 +142,7 @@ def test_each_cluster_has_a_file_of_its_own_with_one_resource() -> None:
 def test_the_order_of_routes_changes_no_byte() -> None:
     one, two = route(("a",), ("b",)), Route("other", "line", ())
     assert envoy.files([one, two]) == envoy.files([two, one])
-    json.loads(envoy.bootstrap())
+    json.loads(bootstrap())
 
 
 def test_a_copy_of_evidence_gives_back_what_was_put_in() -> None:

@@ -93,9 +93,9 @@ STATS = """
 envoy_cluster_upstream_rq_total{envoy_cluster_name="vision_line_edge_aa"} 100
 envoy_cluster_upstream_rq_total{envoy_cluster_name="vision_line_cloud_aa"} 12
 envoy_cluster_upstream_rq_total{envoy_cluster_name="admin"} 7
-envoy_cluster_upstream_rq_retry{envoy_cluster_name="vision_line_edge_aa"} 10
+envoy_cluster_upstream_rq_retry{envoy_cluster_name="vision_line_cloud_aa"} 10
 envoy_cluster_upstream_rq_completed{envoy_cluster_name="vision_line_cloud_aa"} 12
-envoy_cluster_upstream_rq{envoy_response_code="429",envoy_cluster_name="vision_line_edge_aa"} 10
+envoy_cluster_retry_upstream_rq{envoy_response_code="429",envoy_cluster_name="vision_line_edge_aa"} 10
 envoy_cluster_upstream_rq_xx{envoy_response_code_class="5",envoy_cluster_name="vision_line_cloud_aa"} 1
 envoy_cluster_external_upstream_rq_time_bucket{envoy_cluster_name="vision_line_cloud_aa",le="80"} 3
 envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="vision_line_cloud_aa",le="80"} 8

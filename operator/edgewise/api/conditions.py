@@ -16,6 +16,7 @@ PLACED: Final = "Placed"
 MODEL_VERIFIED: Final = "ModelVerified"
 PROGRESSING: Final = "Progressing"
 SHIFTING: Final = "Shifting"
+ROUTER_CONFIGURED: Final = "RouterConfigured"
 
 # EdgeModel: Verified ---------------------------------------------------------------------------
 #: Every variant meets every policy that matches.
@@ -34,6 +35,14 @@ NO_NODES: Final = "NoNodes"
 OFFLINE: Final = "Offline"
 #: The operator was given no router image, so no request can enter the site.
 NO_ROUTER_IMAGE: Final = "NoRouterImage"
+
+# EdgeSite: RouterConfigured --------------------------------------------------------------------
+#: Every router that answers goes by the configuration that was written last.
+IN_FORCE: Final = "InForce"
+#: A router refused a file and goes by the last good one.
+CONFIGURATION_REFUSED: Final = "ConfigurationRefused"
+#: A router has not taken the configuration up yet.
+CONFIGURATION_PENDING: Final = "ConfigurationPending"
 
 # InferenceService: Placed, ModelVerified, Progressing, Ready ------------------------------------
 #: modelRef names an EdgeModel that is not there.

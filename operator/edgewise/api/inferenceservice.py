@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 from edgewise.api.conditions import Condition
 from edgewise.api.edgemodel import SEMVER_PATTERN
 from edgewise.api.edgesite import Criticality
-from edgewise.api.meta import Duration, Metadata, Name, Strict, column, list_map, rules
+from edgewise.api.meta import QUANTITY_PATTERN, Duration, Metadata, Name, Strict, column, list_map, rules
 from edgewise.api.selector import LabelSelector
 
 
@@ -94,6 +94,33 @@ class Shift(Strict):
     )
 
 
+class RequestLimits(Strict):
+    """What one request may take."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "duration(self.timeout) >= duration('100ms') && duration(self.timeout) <= duration('1h')",
+                "request.timeout must be from 100ms to 1h",
+            ),
+            (
+                "quantity(self.maxBody).compareTo(quantity('1Ki')) >= 0 && "
+                "quantity(self.maxBody).compareTo(quantity('256Mi')) <= 0",
+                "request.maxBody must be from 1Ki to 256Mi",
+            ),
+        )
+    )
+
+    timeout: Duration = Field(
+        default="30s", description="Time from request to the end of the answer, a second try included."
+    )
+    max_body: Annotated[str, Field(max_length=16, pattern=QUANTITY_PATTERN)] = Field(
+        default="16Mi",
+        description="A request with a body up to this size can be sent a second time, to the cloud; the "
+        "router holds it in memory until then.",
+    )
+
+
 class InferenceServiceSpec(Strict):
     """A model, served at sites, with a latency target and a cloud to spill into."""
 
@@ -106,6 +133,7 @@ class InferenceServiceSpec(Strict):
     edge: Edge = Field(default=Edge(), description="The replicas at each Edge site.")
     cloud: Cloud = Field(default=Cloud(), description="What may leave a site.")
     shift: Shift = Field(description="When work moves from edge to cloud.")
+    request: RequestLimits = Field(default=RequestLimits(), description="What one request may take.")
 
 
 class SiteTotals(Strict):

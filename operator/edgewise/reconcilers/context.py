@@ -56,6 +56,18 @@ class SiteTraffic:
 
 
 @dataclass(slots=True)
+class RouterConfiguration:
+    """What the routers of a site should go by, and which of them do not."""
+
+    #: Version by file.
+    wanted: Mapping[str, str]
+    #: When that was written last (steady clock, seconds).
+    since: float
+    #: Router pods that go by something else, although they had the time to take it, and what they say.
+    behind: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Context:
     """Shared by all reconcilers of one operator."""
 
@@ -70,6 +82,8 @@ class Context:
     judgements: dict[str, ModelJudgement] = field(default_factory=dict)
     #: By (service key, site).
     traffic: dict[tuple[str, str], SiteTraffic] = field(default_factory=dict)
+    #: By site.
+    routers: dict[str, RouterConfiguration] = field(default_factory=dict)
     #: Seconds since the epoch.
     clock: Callable[[], float] = time.time
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any, Final
 
 from edgewise.api import conditions as c
@@ -12,24 +13,18 @@ from edgewise.api.meta import (
     API_VERSION,
     LABEL_COMPONENT,
     LABEL_DISCOVERED,
-    LABEL_REVISION,
     LABEL_SERVICE,
-    LABEL_SIDE,
-    SIDE_CLOUD,
-    SIDE_EDGE,
 )
 from edgewise.cluster.apply import apply_changed, apply_status, without_version
 from edgewise.cluster.errors import ConflictError
 from edgewise.cluster.resources import key_of
 from edgewise.fleet.sites import SITE_LABEL, Discovered, Site, discover, site_of
-from edgewise.reconcilers.context import Context, stamp
-from edgewise.reconcilers.readiness import route_addresses, serving_revision
+from edgewise.reconcilers.context import Context, RouterConfiguration, stamp
+from edgewise.reconcilers.routing import routes_of
 from edgewise.render import envoy
 from edgewise.render.names import ROUTER
 from edgewise.render.router import Router, config_map, deployment
 
-#: Of each side's 1,000.
-ALL: Final = 1000
 #: Annotation of router pods; a change of it makes the kubelet look at the ConfigMap at once.
 CONFIG: Final = "edgewise.dev/config"
 
@@ -60,7 +55,8 @@ class SiteReconciler:
     async def _route(self, site: Site) -> None:
         context, world = self._context, self._context.world
         router = self._router(site)
-        files = envoy.files(self._routes(site))
+        files = envoy.files(routes_of(self._context.world, site.name))
+        self._expect(site.name, envoy.versions(files))
         key = f"{router.namespace}/{router.name}"
         await apply_changed(context.client, config_map(router, files), world.config_maps.get(key))
         await apply_changed(context.client, deployment(router), world.deployments.get(key))
@@ -68,6 +64,12 @@ class SiteReconciler:
         for pod in world.pods.by("site", (ROUTER, site.name)):
             if not pod.terminating and pod.annotations.get(CONFIG) != version:
                 await context.client.apply(_annotated(pod.namespace, pod.name, version))
+
+    def _expect(self, site: str, versions: Mapping[str, str]) -> None:
+        """Remember what the routers should go by; their statistics are compared with it."""
+        known = self._context.routers.get(site)
+        if known is None or known.wanted != versions:
+            self._context.routers[site] = RouterConfiguration(versions, self._context.clock())
 
     def _router(self, site: Site) -> Router:
         settings = self._context.settings
@@ -77,44 +79,6 @@ class SiteReconciler:
             site_labels=tuple(sorted(site.spec.spec.node_selector.match_labels.items())),
             image=settings.images[ROUTER],
             owner=settings.owner,
-        )
-
-    def _routes(self, site: Site) -> list[envoy.Route]:
-        """A route for every service that has a Deployment at the site."""
-        routes = []
-        names = {
-            (obj["metadata"]["namespace"], obj["metadata"]["labels"][LABEL_SERVICE])
-            for obj in self._context.world.deployments.by("site", site.name)
-            if LABEL_SERVICE in obj["metadata"]["labels"]
-        }
-        for namespace, name in sorted(names):
-            service = self._context.world.services.get(f"{namespace}/{name}")
-            if service is not None:
-                routes.append(envoy.Route(namespace, name, self._backends(site, f"{namespace}/{name}")))
-        return routes
-
-    def _backends(self, site: Site, key: str) -> tuple[envoy.Backend, ...]:
-        """The revision that serves here has all of the weight; the others stay known, with none."""
-        world = self._context.world
-        service = world.services.get(key)
-        stable = service.status.rollout.stable if service else ""
-        known: dict[str, set[str]] = defaultdict(set)
-        for obj in world.deployments.by("service", key):
-            marks = obj["metadata"]["labels"]
-            if marks[LABEL_SIDE] == SIDE_CLOUD or marks.get("edgewise.dev/site") == site.name:
-                known[marks[LABEL_SIDE]].add(marks[LABEL_REVISION])
-        pods = world.pods.by("service", key)
-        serving = serving_revision(pods, site.name, stable, known[SIDE_EDGE])
-        return tuple(
-            envoy.Backend(
-                side=side,
-                revision=revision,
-                weight=ALL if revision == serving else 0,
-                addresses=route_addresses(pods, side, revision, site.name if side == SIDE_EDGE else ""),
-                port=8080,
-            )
-            for side in (SIDE_EDGE, SIDE_CLOUD)
-            for revision in sorted(known[side])
         )
 
     async def _remove_router(self, name: str) -> None:
@@ -146,10 +110,25 @@ class SiteReconciler:
             classes=", ".join(f"{class_} x{count}" for class_, count in sorted(classes.items()))[:1024],
             conditions=c.merge(
                 spec.status.conditions,
-                [_condition(site, ready, bool(self._context.settings.images.get(ROUTER)))],
+                [
+                    _condition(site, ready, bool(self._context.settings.images.get(ROUTER))),
+                    *self._router_condition(site),
+                ],
                 stamp(self._context.now()),
             ),
         )
+
+    def _router_condition(self, site: Site) -> list[c.Condition]:
+        known, generation = self._context.routers.get(site.name), site.spec.metadata.generation
+        if known is None or not site.is_edge:
+            return []
+        if not known.behind:
+            return [c.condition(c.ROUTER_CONFIGURED, True, c.IN_FORCE, "", generation)]
+        told = "; ".join(f"{pod}: {what}" for pod, what in sorted(known.behind.items()))
+        refused = any("refused" in what for what in known.behind.values())
+        reason = c.CONFIGURATION_REFUSED if refused else c.CONFIGURATION_PENDING
+        message = f"{told}. The last good configuration goes on serving"
+        return [c.condition(c.ROUTER_CONFIGURED, False, reason, message, generation)]
 
 
 def _condition(site: Site, ready: int, has_router_image: bool) -> c.Condition:

@@ -19,6 +19,8 @@ from edgewise.traffic.sizing import Bounds, Sizes, TrafficState, observe, size
 
 #: Seconds between two looks at a router.
 PERIOD: Final = 2.0
+#: Seconds that a router has for taking up a configuration; the kubelet's remounting is in them.
+SETTLING: Final = 10.0
 #: Service time that is assumed when the model has no profile, as a part of the target.
 _ASSUMED_PART: Final = 0.25
 _OFFERED: Final = Gauge("edgewise_offered_requests_per_second", "Requests callers make.", ["service", "site"])
@@ -52,17 +54,37 @@ class TrafficReconciler:
         targets = {key: seconds(service.spec.shift.latency.target) for key, service in services.items()}
         seen: dict[str, dict[str, ServiceCount]] = {key: {} for key in services}
         silent = False
+        behind: dict[str, str] = {}
         for router in routers:
             try:
                 text = await self._scraper.fetch(envoy.url(router.address))
             except ScrapeError:
                 silent = True
                 continue
+            behind |= self._behind(site, router.name, envoy.in_force(text))
             for key, count in envoy.counts(text, targets).items():
                 if key in seen:
                     seen[key][router.uid] = count
+        self._note_behind(site, behind)
         for key, service in services.items():
             self._learn(key, service, site, seen[key], silent)
+
+    def _behind(self, site: str, router: str, found: envoy.InForce) -> dict[str, str]:
+        """What to say of a router that goes by something else than was written a while ago."""
+        known = self._context.routers.get(site)
+        if known is None or self._context.clock() - known.since < SETTLING:
+            return {}
+        late = sorted(name for name, version in known.wanted.items() if found.versions.get(name) != version)
+        if not late:
+            return {}
+        refused = f"; it has refused {found.refused} updates since it started" if found.refused else ""
+        return {router: f"{', '.join(late)} not in force{refused}"}
+
+    def _note_behind(self, site: str, behind: Mapping[str, str]) -> None:
+        known = self._context.routers.get(site)
+        if known is not None and known.behind != behind:
+            known.behind = behind
+            self._context.enqueue("EdgeSite", site, 0)
 
     def _learn(
         self, key: str, service: InferenceService, site: str, seen: Mapping[str, ServiceCount], silent: bool

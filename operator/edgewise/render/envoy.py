@@ -6,6 +6,7 @@ cloud group, where there is one. Reference of every field: https://www.envoyprox
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,26 +14,22 @@ from typing import Any, Final
 
 from edgewise.api.meta import SIDE_CLOUD, SIDE_EDGE
 from edgewise.render.access import ROUTER_PORT
+from edgewise.render.envoy_bootstrap import TYPE, http_filter_chain, source
+from edgewise.render.envoy_cluster import cluster
 
-FOLDER: Final = "/etc/edgewise/router"
-ADMIN_PORT: Final = 9901
-#: What the operator and the kubelet may see of the admin interface.
-STATS_PORT: Final = 9902
 #: A body up to this size can be sent a second time, in bytes.
 BODY_LIMIT: Final = 16 * 2**20
-#: Default of 3 concurrent retries a cluster would show refusals to callers.
-_UNLIMITED: Final = 1_000_000
-_TYPE: Final = "type.googleapis.com/envoy."
-#: Milliseconds; fine enough that a latency target lies within 25 % of a boundary.
-BUCKETS_MS: Final = (
-    1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 35, 40, 50, 60, 70, 80, 90, 100, 120, 150, 175, 200, 250,
-    300, 350, 400, 500, 600, 800, 1000, 1250, 1500, 2000, 2500, 3000, 4000, 5000, 7500, 10000, 30000, 60000,
-)  # fmt: skip
+_NOBODY: Final = "no server of this service has been started yet; try again later\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One revision of one side of a service: its share of the side's 1,000, and its addresses."""
+    """One revision of one side of a service.
+
+    Attributes:
+        weight: its share of the side's 1,000.
+        addresses: of its pods.
+    """
 
     side: str
     revision: str
@@ -43,12 +40,20 @@ class Backend:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One service at a site. `timeout` in seconds."""
+    """One service at a site.
+
+    Attributes:
+        timeout: seconds for a request, its second try included.
+        patience: seconds for the first try, when there is a second; a server that hangs is left then.
+        max_body: bytes of a body that can be sent a second time; a larger one is tried once.
+    """
 
     namespace: str
     service: str
     backends: tuple[Backend, ...]
     timeout: float = 30.0
+    patience: float = 5.0
+    max_body: int = BODY_LIMIT
 
 
 def cluster_name(namespace: str, service: str, side: str, revision: str) -> str:
@@ -69,7 +74,7 @@ def files(routes: Iterable[Route]) -> dict[str, str]:
         "lds.json": [_listener()],
         "rds.json": [
             {
-                "@type": _TYPE + "config.route.v3.RouteConfiguration",
+                "@type": TYPE + "config.route.v3.RouteConfiguration",
                 "name": "routes",
                 "virtual_hosts": [_virtual_host(route) for route in ordered],
             }
@@ -79,108 +84,34 @@ def files(routes: Iterable[Route]) -> dict[str, str]:
     for route in ordered:
         for backend in route.backends:
             name = cluster_name(route.namespace, route.service, backend.side, backend.revision)
-            documents["cds.json"].append(_cluster(name, backend.side))
+            documents["cds.json"].append(cluster(name, backend.side))
             documents[f"eds-{name}.json"] = [_endpoints(name, backend)]
-    return {
-        name: json.dumps({"resources": resources}, sort_keys=True, separators=(",", ":"))
-        for name, resources in documents.items()
-    }
+    return {name: _document(resources) for name, resources in documents.items()}
 
 
-def bootstrap() -> str:
-    """The part of the configuration that never changes while a router runs."""
-    admin = {"socket_address": {"address": "127.0.0.1", "port_value": ADMIN_PORT}}
-    allowed = ("/stats/prometheus", "/ready", "/config_dump")
-    config = {
-        "node": {"id": "router", "cluster": "edgewise"},
-        "admin": {"address": admin},
-        "stats_config": {
-            "histogram_bucket_settings": [
-                {"match": {"safe_regex": {"regex": ".*"}}, "buckets": list(BUCKETS_MS)}
-            ]
-        },
-        "dynamic_resources": {"lds_config": _source("lds.json"), "cds_config": _source("cds.json")},
-        "static_resources": {
-            "clusters": [
-                {
-                    "name": "admin",
-                    "type": "STATIC",
-                    "load_assignment": {
-                        "cluster_name": "admin",
-                        "endpoints": [{"lb_endpoints": [{"endpoint": {"address": admin}}]}],
-                    },
-                }
-            ],
-            "listeners": [
-                {
-                    "name": "stats",
-                    "address": {"socket_address": {"address": "0.0.0.0", "port_value": STATS_PORT}},  # noqa: S104
-                    "filter_chains": [
-                        _http_filter_chain(
-                            {
-                                "stat_prefix": "stats",
-                                "route_config": {
-                                    "virtual_hosts": [
-                                        {
-                                            "name": "admin",
-                                            "domains": ["*"],
-                                            "routes": [
-                                                {"match": {"path": path}, "route": {"cluster": "admin"}}
-                                                for path in allowed
-                                            ],
-                                        }
-                                    ]
-                                },
-                            }
-                        )
-                    ],
-                }
-            ],
-        },
-    }
-    return json.dumps(config, sort_keys=True)
+def versions(files: Mapping[str, str]) -> dict[str, str]:
+    """The version that each file carries, as the router repeats it once the file is in force."""
+    return {name: str(json.loads(text)["version_info"]) for name, text in files.items()}
 
 
-def _source(name: str) -> dict[str, Any]:
-    """A file that Envoy reads again whenever the kubelet swaps the ConfigMap's folder."""
-    return {
-        "path_config_source": {"path": f"{FOLDER}/{name}", "watched_directory": {"path": FOLDER}},
-        "resource_api_version": "V3",
-    }
-
-
-def _http_filter_chain(manager: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "filters": [
-            {
-                "name": "envoy.filters.network.http_connection_manager",
-                "typed_config": {
-                    "@type": _TYPE
-                    + "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-                    "http_filters": [
-                        {
-                            "name": "envoy.filters.http.router",
-                            "typed_config": {"@type": _TYPE + "extensions.filters.http.router.v3.Router"},
-                        }
-                    ],
-                    **manager,
-                },
-            }
-        ]
-    }
+def _document(resources: list[Any]) -> str:
+    """A discovery response whose version is the hash of its resources."""
+    content = json.dumps(resources, sort_keys=True, separators=(",", ":"))
+    version = hashlib.sha256(content.encode()).hexdigest()[:12]
+    return f'{{"resources":{content},"version_info":"{version}"}}'
 
 
 def _listener() -> dict[str, Any]:
     return {
-        "@type": _TYPE + "config.listener.v3.Listener",
+        "@type": TYPE + "config.listener.v3.Listener",
         "name": "requests",
         "address": {"socket_address": {"address": "0.0.0.0", "port_value": ROUTER_PORT}},  # noqa: S104
         "per_connection_buffer_limit_bytes": 1 << 20,
         "filter_chains": [
-            _http_filter_chain(
+            http_filter_chain(
                 {
                     "stat_prefix": "requests",
-                    "rds": {"route_config_name": "routes", "config_source": _source("rds.json")},
+                    "rds": {"route_config_name": "routes", "config_source": source("rds.json")},
                 }
             )
         ],
@@ -193,42 +124,55 @@ def _virtual_host(route: Route) -> dict[str, Any]:
     return {
         "name": host,
         "domains": [domain for name in names for domain in (name, f"{name}:*")],
-        "request_body_buffer_limit": BODY_LIMIT,
-        # Inference has no side effects, so a request that broke off is sent again as well ("reset").
-        "retry_policy": {
-            "retry_on": "retriable-status-codes,connect-failure,refused-stream,reset",
-            "retriable_status_codes": [429, 502, 503, 504],
-            "num_retries": 1,
-            "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.001s"},
-            "refresh_cluster_on_retry": True,
-        },
-        "routes": [
-            {
-                "match": {"prefix": "/"},
-                "route": {
-                    "timeout": f"{route.timeout:g}s",
-                    "inline_cluster_specifier_plugin": {
-                        "extension": {
-                            "name": "envoy.router.cluster_specifier_plugin.priority_group",
-                            "typed_config": {
-                                "@type": _TYPE + "extensions.router.cluster_specifiers.priority_group.v3."
-                                "PriorityGroupClusterSpecifier",
-                                "priority_groups": _groups(route),
-                            },
-                        }
-                    },
-                },
-            }
-        ],
+        "request_body_buffer_limit": route.max_body,
+        "routes": [{"match": {"prefix": "/"}, **_action(route)}],
+    }
+
+
+def _action(route: Route) -> dict[str, Any]:
+    """Where requests go; callers of a service without any server are told to come again, as by a full one."""
+    groups = _groups(route)
+    if not groups:
+        return {
+            "direct_response": {"status": 429, "body": {"inline_string": _NOBODY}},
+            "response_headers_to_add": [{"header": {"key": "retry-after", "value": "5"}}],
+        }
+    plugin = {
+        "@type": TYPE
+        + "extensions.router.cluster_specifiers.priority_group.v3.PriorityGroupClusterSpecifier",
+        "priority_groups": groups,
+    }
+    return {
+        "route": {
+            "timeout": f"{route.timeout:g}s",
+            "retry_policy": _retry(route, len(groups) > 1),
+            "inline_cluster_specifier_plugin": {
+                "extension": {
+                    "name": "envoy.router.cluster_specifier_plugin.priority_group",
+                    "typed_config": plugin,
+                }
+            },
+        }
+    }
+
+
+def _retry(route: Route, other_side: bool) -> dict[str, Any]:
+    """One more try, at the other side. Inference has no side effects, so a broken-off request is sent again.
+
+    "reset" stands for that, and for a server that does not answer within `patience`.
+    """
+    return {
+        "retry_on": "retriable-status-codes,connect-failure,refused-stream,reset",
+        "retriable_status_codes": [429, 502, 503, 504],
+        "num_retries": 1,
+        "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.001s"},
+        "refresh_cluster_on_retry": True,
+        **({"per_try_timeout": f"{route.patience:g}s"} if other_side else {}),
     }
 
 
 def _groups(route: Route) -> list[dict[str, Any]]:
-    """Edge before cloud. A side without any address is left out: Envoy answers 503 for an empty cluster.
-
-    When no side has one, both stay: whoever comes first is used as soon as it has an address.
-    """
-    empty = not any(backend.addresses for backend in route.backends)
+    """Edge before cloud. A side without any address is left out: Envoy answers 503 for an empty cluster."""
     groups = []
     for side in (SIDE_EDGE, SIDE_CLOUD):
         clusters = [
@@ -237,31 +181,16 @@ def _groups(route: Route) -> list[dict[str, Any]]:
                 "weight": backend.weight,
             }
             for backend in route.backends
-            if backend.side == side and backend.weight > 0 and (backend.addresses or empty)
+            if backend.side == side and backend.weight > 0 and backend.addresses
         ]
         if clusters:
             groups.append({"name": side, "clusters": clusters})
     return groups
 
 
-def _cluster(name: str, side: str) -> dict[str, Any]:
-    limits = dict.fromkeys(
-        ("max_retries", "max_requests", "max_pending_requests", "max_connections"), _UNLIMITED
-    )
-    return {
-        "@type": _TYPE + "config.cluster.v3.Cluster",
-        "name": name,
-        "type": "EDS",
-        "connect_timeout": "0.25s" if side == SIDE_EDGE else "1s",
-        "lb_policy": "LEAST_REQUEST",
-        "eds_cluster_config": {"eds_config": _source(f"eds-{name}.json")},
-        "circuit_breakers": {"thresholds": [limits]},
-    }
-
-
 def _endpoints(name: str, backend: Backend) -> dict[str, Any]:
     return {
-        "@type": _TYPE + "config.endpoint.v3.ClusterLoadAssignment",
+        "@type": TYPE + "config.endpoint.v3.ClusterLoadAssignment",
         "cluster_name": name,
         "endpoints": [
             {

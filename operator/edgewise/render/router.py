@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgewise.render import envoy
+from edgewise.render import envoy_bootstrap as envoy
 from edgewise.render.access import ROUTER_PORT
 from edgewise.render.names import ROUTER, child_name, labels
 

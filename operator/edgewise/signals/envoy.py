@@ -10,15 +10,29 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from edgewise.api.meta import SIDE_EDGE
-from edgewise.render.envoy import STATS_PORT, split_cluster_name
+from edgewise.render.envoy import split_cluster_name
+from edgewise.render.envoy_bootstrap import STATS_PORT
 from edgewise.traffic.signals import ServiceCount, SideCount
 
 #: Only what is counted here is asked for.
-PATH: Final = r"/stats/prometheus?filter=^cluster\..*_.*\.upstream_rq_(total|completed|retry|429|5xx|time)$"
-_LINE: Final = re.compile(r"^envoy_cluster_upstream_rq_?(\w*)\{([^}]*)\} ([0-9.e+-]+)$")
+PATH: Final = (
+    r"/stats/prometheus?text_readouts=true&filter="
+    r"^cluster\.[^.]*_[^.]*\.(retry\.)?upstream_rq_(total|completed|retry|429|5xx|time)$"
+    r"|version_text$|update_rejected$"
+)
+_LINE: Final = re.compile(r"^envoy_cluster_(?:retry_)?upstream_rq_?(\w*)\{([^}]*)\} ([0-9.e+-]+)$")
+_VERSION: Final = re.compile(r"^envoy_(\w+)_version_text\{([^}]*)\} 0$", re.MULTILINE)
+_REJECTED: Final = re.compile(r"^envoy_\w+_update_rejected\{[^}]*\} ([0-9]+)$", re.MULTILINE)
+#: The file that each kind of discovery reads; endpoints have one a cluster.
+_FILES: Final = {
+    "listener_manager_lds": "lds.json",
+    "http_rds": "rds.json",
+    "cluster_manager_cds": "cds.json",
+}
 _LABEL: Final = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -70,27 +84,54 @@ def counts(text: str, targets: Mapping[str, float]) -> dict[str, ServiceCount]:
             late=cluster.late(targets[key]) if key in targets else 0.0,
         )
         if parts[2] == SIDE_EDGE:
-            services[key] = services.get(key, ServiceCount()) + ServiceCount(
-                edge=side, retried=cluster.retried
-            )
+            found_here = ServiceCount(edge=side, retried=cluster.retried)
         else:
-            services[key] = services.get(key, ServiceCount()) + ServiceCount(cloud=side)
+            found_here = ServiceCount(cloud=side, retried=cluster.retried)
+        services[key] = services.get(key, ServiceCount()) + found_here
     return services
 
 
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """What a router goes by: the version of each of its files, and how many updates it has refused."""
+
+    versions: Mapping[str, str]
+    refused: int
+
+
+def in_force(text: str) -> InForce:
+    """The configuration in force, out of a router's statistics.
+
+    A file that a router cannot use leaves the last good one in force, so its version tells.
+    """
+    found: dict[str, str] = {}
+    for kind, rest in _VERSION.findall(text):
+        labels = dict(_LABEL.findall(rest))
+        if kind == "cluster" and "envoy_cluster_name" in labels:
+            found[f"eds-{labels['envoy_cluster_name']}.json"] = labels.get("text_value", "")
+        elif kind in _FILES:
+            found[_FILES[kind]] = labels.get("text_value", "")
+    return InForce(found, sum(int(count) for count in _REJECTED.findall(text)))
+
+
 def _take(clusters: dict[str, _Cluster], family: str, labels: Mapping[str, str], value: float) -> None:
+    """Add a sample to its cluster.
+
+    An answer that led to a second try is counted at the cluster that gave it, in a family of its own
+    (`retry_`); the second try (`_retry`) is counted at the cluster that got it.
+    """
     cluster = clusters[labels.get("envoy_cluster_name", "")]
     match family:
         case "total":
-            cluster.started = value
+            cluster.started += value
         case "completed":
-            cluster.ended = value
+            cluster.ended += value
         case "retry":
-            cluster.retried = value
+            cluster.retried += value
         case "" if labels.get("envoy_response_code") == "429":
-            cluster.refused = value
+            cluster.refused += value
         case "xx" if labels.get("envoy_response_code_class") == "5":
-            cluster.failed = value
+            cluster.failed += value
         case "time_bucket":
             # Envoy counts in milliseconds.
             le = labels["le"]

@@ -1,0 +1,75 @@
+"""Routes of a site's router, read from what stands there."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Final
+
+from edgewise.api.inferenceservice import InferenceService
+from edgewise.api.meta import (
+    LABEL_REVISION,
+    LABEL_SERVICE,
+    LABEL_SIDE,
+    LABEL_SITE,
+    SIDE_CLOUD,
+    SIDE_EDGE,
+    quantity,
+    seconds,
+)
+from edgewise.cluster.resources import Object
+from edgewise.cluster.world import World
+from edgewise.reconcilers.readiness import route_addresses, serving_revision
+from edgewise.render.envoy import Backend, Route
+
+#: Of each side's 1,000.
+ALL: Final = 1000
+#: A first try is given up after so many times the latency target, and no sooner than after 2 s.
+_PATIENCE_TARGETS: Final = 20
+_LEAST_PATIENCE: Final = 2.0
+
+
+def routes_of(world: World, site: str) -> list[Route]:
+    """A route for every service that has a Deployment at the site."""
+    names = {
+        (obj["metadata"]["namespace"], obj["metadata"]["labels"][LABEL_SERVICE])
+        for obj in world.deployments.by("site", site)
+        if LABEL_SERVICE in obj["metadata"]["labels"]
+    }
+    services = [world.services.get(f"{namespace}/{name}") for namespace, name in sorted(names)]
+    return [_route(world, site, service) for service in services if service is not None]
+
+
+def _route(world: World, site: str, service: InferenceService) -> Route:
+    target = seconds(service.spec.shift.latency.target)
+    timeout = seconds(service.spec.request.timeout)
+    return Route(
+        namespace=service.metadata.namespace,
+        service=service.metadata.name,
+        backends=_backends(world, site, service),
+        timeout=timeout,
+        patience=min(timeout / 2, max(_LEAST_PATIENCE, _PATIENCE_TARGETS * target)),
+        max_body=int(quantity(service.spec.request.max_body)),
+    )
+
+
+def _backends(world: World, site: str, service: InferenceService) -> tuple[Backend, ...]:
+    """The revision that serves here has all of the weight; the others stay known, with none."""
+    key = f"{service.metadata.namespace}/{service.metadata.name}"
+    known: dict[str, dict[str, Object]] = defaultdict(dict)
+    for obj in world.deployments.by("service", key):
+        marks = obj["metadata"]["labels"]
+        if marks[LABEL_SIDE] == SIDE_CLOUD or marks.get(LABEL_SITE) == site:
+            known[marks[LABEL_SIDE]][marks[LABEL_REVISION]] = obj
+    pods = world.pods.by("service", key)
+    serving = serving_revision(pods, site, service.status.rollout.stable, known[SIDE_EDGE].keys())
+    found = []
+    for side in (SIDE_EDGE, SIDE_CLOUD):
+        for revision, obj in sorted(known[side].items()):
+            addresses = route_addresses(pods, side, revision, site if side == SIDE_EDGE else "")
+            found.append(Backend(side, revision, ALL if revision == serving else 0, addresses, _port(obj)))
+    return tuple(found)
+
+
+def _port(obj: Object) -> int:
+    """The port of the server that a Deployment runs."""
+    return int(obj["spec"]["template"]["spec"]["containers"][0]["ports"][0]["containerPort"])
