@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from prometheus_client import REGISTRY
 
+from edgewise.api.conditions import condition
+from edgewise.api.edgemodel import EdgeModel, EdgeModelStatus
 from edgewise.cluster.apply import apply_changed
 from edgewise.cluster.client import Client
 from edgewise.cluster.connect import connect
 from edgewise.cluster.errors import ConflictError
+from edgewise.cluster.events import Recorder
 from edgewise.cluster.informer import Informer
 from edgewise.cluster.lease import Lease
-from edgewise.cluster.resources import CONFIG_MAP, Object, key_of
+from edgewise.cluster.resources import CONFIG_MAP, EVENT, Object, key_of
 from edgewise.cluster.store import Table
+from lab import quickstart
 from lab.cluster import Lab
 
 pytestmark = pytest.mark.cluster
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -119,6 +125,38 @@ async def test_a_lease_has_one_holder_and_passes_on_when_let_go(client: Client) 
     assert second.held()
     assert not first.held()
     waiting.cancel()
+
+
+async def test_transitions_become_events_and_the_same_ones_are_added_up(
+    lab_cluster: Lab, client: Client
+) -> None:
+    lab_cluster.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
+    lab_cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    document = next(doc for doc in quickstart.manifests() if doc["kind"] == "EdgeModel")
+    document["metadata"] = {"name": f"told-{uuid4().hex[:8]}", "namespace": "default"}
+    model = EdgeModel.model_validate(await client.create(document))
+    recorder = Recorder(client, lambda: 1_800_000_000.0)
+
+    def status(holds: bool) -> EdgeModelStatus:
+        reason = "PolicySatisfied" if holds else "Unsigned"
+        found = condition("Verified", holds, reason, "what was found").model_copy(
+            update={"last_transition_time": "2027-01-15T08:00:00Z"}
+        )
+        return EdgeModelStatus(conditions=[found])
+
+    before = model.status
+    for holds in (True, False, True, True):
+        await recorder.report("EdgeModel", model.metadata, before, status(holds))
+        before = status(holds)
+    events, _ = await client.list(EVENT, "default")
+    told = {
+        (event["type"], event["reason"]): event["count"]
+        for event in events
+        if event["involvedObject"]["uid"] == model.metadata.uid
+    }
+    assert told == {("Normal", "PolicySatisfied"): 2, ("Warning", "Unsigned"): 1}
+    shown = lab_cluster.kubectl("describe", "edgemodel", model.metadata.name)
+    assert "Verified: what was found" in shown
 
 
 async def test_a_second_apply_is_no_request_in_the_servers_own_audit(lab_cluster: Lab) -> None:

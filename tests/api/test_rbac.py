@@ -147,6 +147,7 @@ OPERATOR_DOES = [
         for plural in ("edgemodels", "inferenceservices", "edgesites")
     ],
     ("create", "edgesites.edgewise.dev", ""),
+    *[(verb, "events", "") for verb in ("create", "patch")],
     *[(verb, kind, "") for kind in ("nodes", "namespaces", "pods") for verb in ("get", "list", "watch")],
     *[
         (verb, kind, "")

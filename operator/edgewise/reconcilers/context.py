@@ -10,6 +10,7 @@ from typing import Any
 
 from edgewise.catalog.catalogue import Catalogue
 from edgewise.cluster.client import Client
+from edgewise.cluster.events import Recorder
 from edgewise.cluster.world import World
 from edgewise.traffic.signals import ServiceCount
 from edgewise.traffic.sizing import Sizes, TrafficState
@@ -86,6 +87,10 @@ class Context:
     routers: dict[str, RouterConfiguration] = field(default_factory=dict)
     #: Seconds since the epoch.
     clock: Callable[[], float] = time.time
+    recorder: Recorder = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.recorder = Recorder(self.client, self.clock)
 
     def now(self) -> datetime:
         """The time, aware."""

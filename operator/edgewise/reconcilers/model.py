@@ -12,7 +12,6 @@ from typing import Final
 from edgewise.api import conditions as c
 from edgewise.api.edgemodel import EdgeModel, EdgeModelStatus, Variant, VariantStatus
 from edgewise.api.edgemodel import Verdict as SignedVerdict
-from edgewise.cluster.apply import apply_status
 from edgewise.cluster.views import NamespaceView
 from edgewise.provenance import reasons
 from edgewise.provenance.digests import canonical_sha256
@@ -79,7 +78,7 @@ class ModelReconciler:
             fresh = True
         status = self._status(model, self._answers[key], now)
         if status != model.status:
-            await apply_status(context.client, "EdgeModel", model.metadata, status)
+            await context.recorder.report("EdgeModel", model.metadata, model.status, status)
         if _holds(context.judgements[key], wanted, now):
             await self._copies.keep(model, _inputs_of(self._answers[key]))
         if fresh:

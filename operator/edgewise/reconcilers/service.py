@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgewise.api.meta import LABEL_MANAGED_BY, LABEL_REVISION, MANAGED_BY
-from edgewise.cluster.apply import apply_changed, apply_status, without_version
+from edgewise.cluster.apply import apply_changed, without_version
 from edgewise.cluster.resources import SERVICE
 from edgewise.reconcilers.context import Context
 from edgewise.reconcilers.contract import TerminalError
@@ -31,7 +31,8 @@ class ServiceReconciler:
         await self._apply(view, decision)
         status = report(view, decision)
         if status != view.service.status:
-            await apply_status(self._context.client, "InferenceService", view.service.metadata, status)
+            before = view.service.status
+            await self._context.recorder.report("InferenceService", view.service.metadata, before, status)
             if status.rollout.stable != view.service.status.rollout.stable:
                 self._tell_sites(view)
         return decision.rollout.look if decision.rollout else None

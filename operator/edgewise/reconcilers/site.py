@@ -15,7 +15,7 @@ from edgewise.api.meta import (
     LABEL_DISCOVERED,
     LABEL_SERVICE,
 )
-from edgewise.cluster.apply import apply_changed, apply_status, without_version
+from edgewise.cluster.apply import apply_changed, without_version
 from edgewise.cluster.errors import ConflictError
 from edgewise.cluster.resources import key_of
 from edgewise.fleet.sites import SITE_LABEL, Discovered, Site, discover, site_of
@@ -49,7 +49,7 @@ class SiteReconciler:
             await self._delete_router(key)
         status = self._status(site)
         if status != spec.status:
-            await apply_status(self._context.client, "EdgeSite", spec.metadata, status)
+            await self._context.recorder.report("EdgeSite", spec.metadata, spec.status, status)
         return None
 
     async def _route(self, site: Site) -> None:
