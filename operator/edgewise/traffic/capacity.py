@@ -23,15 +23,23 @@ def erlang_c(servers: int, offered: float) -> float:
     return blocking / (1.0 - utilisation * (1.0 - blocking))
 
 
-def share_late(servers: int, rate: float, service: float, target: float) -> float:
+def share_late(
+    servers: int,
+    rate: float,
+    service: float,
+    target: float,
+    arrivals_cv2: float = ARRIVALS_CV2,
+    service_cv2: float = SERVICE_CV2,
+) -> float:
     """Share of requests over `target` seconds: Erlang C with the Allen-Cunneen correction for G/G/c.
 
-    `servers` replicas with `service` seconds a request, offered `rate` requests/s.
+    `servers` replicas with `service` seconds a request, offered `rate` requests/s. The squared coefficients
+    of variation are those of the times between arrivals and of the service times.
     """
     utilisation = rate * service / servers
     if target <= service or utilisation >= 1.0:
         return 1.0
-    decay = 2.0 * (1.0 - utilisation) * servers / service / (ARRIVALS_CV2 + SERVICE_CV2)
+    decay = 2.0 * (1.0 - utilisation) * servers / service / (arrivals_cv2 + service_cv2)
     return erlang_c(servers, rate * service) * math.exp(-decay * (target - service))
 
 
