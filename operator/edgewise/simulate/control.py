@@ -47,11 +47,12 @@ class SideTotals:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaSeen:
-    """One edge replica: its number, requests in flight, answers since the start, and its K."""
+    """One edge replica: its number, requests in flight, answers and late ones since the start, and its K."""
 
     number: int
     in_flight: int
     ended: int
+    late: int
     limit: float
 
 

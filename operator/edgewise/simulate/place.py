@@ -129,8 +129,7 @@ class Place:
     def tick(self, second: int, now: float) -> None:
         """Law S of every replica sees the second that has passed."""
         for replica in self.replicas:
-            if replica.ready <= second:
-                replica.tick(second, self.target)
+            replica.tick(second, self.target)
         self._refresh(now)
         self.warm_seconds += len(self.ready)
         limits = [replica.limit for replica in self.ready]
@@ -155,7 +154,7 @@ class Place:
             edge_ready=sum(replica.serves(now) for replica in self.ready),
             cloud_ready=cloud_ready,
             replicas=tuple(
-                ReplicaSeen(number, replica.in_flight(now), replica.answered, replica.limit)
+                ReplicaSeen(number, replica.in_flight(now), replica.answered, replica.late, replica.limit)
                 for number, replica in enumerate(self.replicas)
                 if replica.serves(now)
             ),

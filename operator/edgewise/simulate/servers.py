@@ -62,6 +62,7 @@ class Replica:
     offered: int = 0
     refused: int = 0
     answered: int = 0
+    late: int = 0
     turn: float = 0.0
     """When the router chose it last; among equals the one that waits longest is next."""
 
@@ -135,15 +136,11 @@ class Replica:
 
     def tick(self, second: int, target: Target) -> None:
         """Let law S see the second that has passed."""
-        if self.law is None:
+        ended, bad = self.ended.pop(second, 0), self.bad.pop(second, 0)
+        self.late += bad
+        if self.law is None or self.ready > second:
             return
-        period = Period(
-            seconds=1.0,
-            offered=self.offered,
-            refused=self.refused,
-            ended=self.ended.pop(second, 0),
-            bad=self.bad.pop(second, 0),
-        )
+        period = Period(seconds=1.0, offered=self.offered, refused=self.refused, ended=ended, bad=bad)
         self.offered = self.refused = 0
         self.law = step(self.law, period, target)
         self.limit = self.law.limit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 #: Squared coefficients of variation that are assumed of arrivals (Poisson) and of service times.
 ARRIVALS_CV2 = 1.0
@@ -41,6 +42,31 @@ def share_late(
         return 1.0
     decay = 2.0 * (1.0 - utilisation) * servers / service / (arrivals_cv2 + service_cv2)
     return erlang_c(servers, rate * service) * math.exp(-decay * (target - service))
+
+
+#: Service times that stand for a distribution with SERVICE_CV2: quantiles of the lognormal one, mean 1.
+_TYPICAL = tuple(
+    math.exp(math.sqrt(math.log1p(SERVICE_CV2)) * z - math.log1p(SERVICE_CV2) / 2)
+    for z in (-1.534, -0.887, -0.489, -0.157, 0.157, 0.489, 0.887, 1.534)
+)
+
+
+def shares_over(servers: int, rate: float, service: float, bounds: Sequence[float]) -> tuple[float, ...]:
+    """Share of requests over each of several bounds (seconds), the spread of the service time included.
+
+    As `share_late`, but a request's own service time varies too; that matters where a bound is not far from
+    the service time.
+    """
+    utilisation = rate * service / servers
+    if utilisation >= 1.0:
+        return (1.0,) * len(bounds)
+    waits = erlang_c(servers, rate * service) if rate > 0 else 0.0
+    decay = 2.0 * (1.0 - utilisation) * servers / service / (ARRIVALS_CV2 + SERVICE_CV2)
+    owns = [service * part for part in _TYPICAL]
+    return tuple(
+        sum(1.0 if own >= bound else waits * math.exp(-decay * (bound - own)) for own in owns) / len(owns)
+        for bound in bounds
+    )
 
 
 def legal_rate(servers: int, service: float, target: float, allowed: float) -> float:

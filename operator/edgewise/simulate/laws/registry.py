@@ -14,6 +14,7 @@ from edgewise.simulate.laws.autoscalers import Latency, Utilisation
 from edgewise.simulate.laws.base import ByWeights, Facts, SiteLaw
 from edgewise.simulate.laws.limits import FixedLimit
 from edgewise.simulate.laws.oracle import Clairvoyant
+from edgewise.simulate.laws.ours import Edgewise
 from edgewise.simulate.laws.published import Infaas, LaImr
 from edgewise.simulate.laws.weights import Aimd, InFlight, Integral, Static, Threshold
 from edgewise.simulate.scenario import Bounds, Scenario, ScenarioError
@@ -56,6 +57,9 @@ def _weights(kind: Callable[..., SiteLaw]) -> Callable[[Settings], Law]:
 
 
 LAWS: Final[Mapping[str, Entry]] = {
+    "edgewise": Entry(lambda settings: Edgewise()),
+    "edgewise-gateway": Entry(lambda settings: Edgewise(gateway=True)),
+    "edgewise-undecided": Entry(lambda settings: Edgewise(decides=False)),
     "all-edge": Entry(_weights(Static), fixed={"share": 1.0}),
     "all-cloud": Entry(_weights(Static), fixed={"share": 0.0}),
     "all-cloud-warm": Entry(_weights(Static), fixed={"share": 0.0}, cloud="warm"),
