@@ -22,7 +22,7 @@ WINDOW: Final = 4.0
 ENOUGH: Final = 8.0
 HOPELESS: Final = 0.9
 HELPFUL: Final = 0.5
-FIRST_WAIT, LONGEST_WAIT, LONGER = 4.0, 30.0, 1.5
+FIRST_WAIT, LONGEST_WAIT, LONGER = 4.0, 10.0, 1.5
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,8 +78,9 @@ def decide(signals: Signals | None, policy: Policy, state: State, now: float) ->
 def _observe(signals: Signals, policy: Policy, state: State, now: float) -> State:
     """Every memory takes the period in."""
     count, seconds = signals.count, signals.seconds
-    sizes = observe(state.sizes, count, seconds, signals.cloud_ready, now)
     health = judge(state.health, count.cloud, seconds, now) if signals.cloud_ready else state.health
+    helps = health.way is Way.OPEN
+    sizes = observe(state.sizes, count, seconds, signals.cloud_ready, now, correct=helps)
     allowance = spend(state.allowance, count, sizes.offered, policy.allowed, seconds)
     weights = state.weights
     if policy.gateway:

@@ -78,15 +78,24 @@ class ServiceCount:
         return self.edge.started + max(0.0, self.cloud.started - self.retried)
 
     @property
+    def lost(self) -> float:
+        """Requests that the edge refused or failed and that were not sent on to the cloud."""
+        sent_on = min(self.retried, self.cloud.started)
+        return max(0.0, self.edge.refused + self.edge.failed - sent_on)
+
+    @property
     def bad(self) -> float:
         """Requests whose callers did not get what was promised.
 
         Late and failed answers of both sides and the cloud's refusals; and of what the edge refused or
         failed, whatever was not sent on to the cloud.
         """
-        sent_on = min(self.retried, self.cloud.started)
-        lost = max(0.0, self.edge.refused + self.edge.failed - sent_on)
-        return self.edge.late + lost + self.cloud.late + self.cloud.failed + self.cloud.refused
+        return self.edge.late + self.lost + self.cloud_bad
+
+    @property
+    def cloud_bad(self) -> float:
+        """The cloud's answers that were late, failed or refusals."""
+        return self.cloud.late + self.cloud.failed + self.cloud.refused
 
 
 @dataclass(frozen=True, slots=True)

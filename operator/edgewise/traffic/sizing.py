@@ -88,9 +88,18 @@ class Sizes:
 
 
 def observe(
-    state: TrafficState, delta: ServiceCount, seconds: float, cloud_ready: int, now: float
+    state: TrafficState,
+    delta: ServiceCount,
+    seconds: float,
+    cloud_ready: int,
+    now: float,
+    *,
+    correct: bool = True,
 ) -> TrafficState:
-    """Take in what a router counted in the last `seconds`."""
+    """Take in what a router counted in the last `seconds`.
+
+    Without `correct` a late cloud is not taken for one that is too small: something else is wrong with it.
+    """
     # What the edge could not take is the demand, whether or not there was a cloud to take it.
     away = max(delta.cloud.started, delta.edge.refused + delta.edge.failed)
     decay = math.exp(-seconds / (RATE_SECONDS if delta.cloud.started or delta.cloud.ended else 10.0))
@@ -105,7 +114,7 @@ def observe(
         + (delta.cloud.ended - bad)
         + (1 - decay) * (1 - _PRIOR) * _PRIOR_WEIGHT,
     )
-    return _correct(state, seconds, cloud_ready, now)
+    return _correct(state, seconds, cloud_ready, now) if correct else state
 
 
 def follow(rate: float, count: float, seconds: float) -> float:
