@@ -10,7 +10,8 @@ much of the allowance is left once those are paid for::
 bad is whatever callers did not get in time, decaying over 300 s like the count of all; n0 is 30 s of the
 offered rate, as if it had been well spent.
 While at least half of what the edge refuses is not answered in time elsewhere either (no cloud, a cold, a
-full or a slow one), refusing more buys nothing: then A is HELPLESS times the allowance, about where late and refused together are fewest.
+full or a slow one), refusing more buys nothing: then A is at least HELPLESS times the allowance and at most
+all of it, about where late and refused together are fewest.
 
 Only steps of a tenth are told, since what is told is written somewhere.
 """

@@ -162,6 +162,10 @@ def settings_of(name: str, scenario: str) -> Settings:
         (key,) = entry.space
         values = sorted(found.values())
         found = {key: found.get(scenario, values[len(values) // 2])}
+    if entry.space and not found:
+        raise ScenarioError(
+            f"{name} has not been tuned; run python -m edgewise.simulate tune FOLDER --laws {name}"
+        )
     return {**entry.fixed, **found}
 
 
