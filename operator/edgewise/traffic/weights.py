@@ -14,7 +14,8 @@ stationary answer there.
 Not learned from: the two periods after a share moved by more than 0.05 or the rate jumped (what ends then
 began before), and a site in backlog. A backlog (more in flight than fits the target) lowers the share at
 once and only for the time being. Down at once; up after 3 s, by at most 0.1 a second. No answer for two
-periods with work waiting is a stall: 1 % of the requests go on as a probe.
+periods with work waiting is a stall: 1 % of the requests go on as a probe. A side without a ready replica
+gets nothing, at once.
 """
 
 from __future__ import annotations
@@ -65,9 +66,7 @@ def weigh(
     """
     state = _rates(state, signals, now)
     servers = max(1, signals.edge_ready)
-    stalled = signals.edge_ready == 0 or (
-        state.in_flight >= servers and now - state.answered_at >= max(2.0, 2 * signals.seconds)
-    )
+    stalled = state.in_flight >= servers and now - state.answered_at >= max(2.0, 2 * signals.seconds)
     deep = 1.5 * servers * policy.target / policy.edge_service + 1
     backlog = state.in_flight > deep or (state.backlog and state.in_flight > 2 * servers)
     if not state.grid:
@@ -82,8 +81,9 @@ def weigh(
         if backlog:
             free = max(0.0, servers / service - (state.in_flight - servers))
             wanted = min(wanted, free / max(state.high_rate, 1e-6))
-    if not signals.cloud_ready:
-        wanted = 1.0
+    if not signals.cloud_ready or not signals.edge_ready:
+        # A weight on a side with no endpoint is answered 503 by gateways: never, and not step by step.
+        return replace(state, share=0.0 if signals.cloud_ready else 1.0, up_since=None, backlog=backlog)
     return _move(replace(state, backlog=backlog), wanted, signals.seconds, now)
 
 
