@@ -150,16 +150,22 @@ def _best(grid: tuple[float, ...]) -> float:
 def _split(
     rate: float, servers: int, service: float, policy: Policy, allowance: float, cloud_late: float
 ) -> float:
-    best, fewest = 0.0, math.inf
-    for percent in range(100, -1, -2):
-        share = percent / 100
+    """The largest share within the allowance; without one, the share with the fewest late requests."""
+
+    def bad(share: float) -> float:
         here = shares_over(servers, share * rate, service, (policy.target,))[0] if share else 0.0
-        bad = share * here + (1 - share) * cloud_late
-        if bad <= allowance:
-            return share
-        if bad < fewest:
-            best, fewest = share, bad
-    return best
+        return share * here + (1 - share) * cloud_late
+
+    if bad(1.0) <= allowance:
+        return 1.0
+    if cloud_late > allowance:
+        return min((percent / 100 for percent in range(100, -1, -4)), key=bad)
+    # bad is convex, and within the allowance at 0: the shares within it are those up to some point.
+    low, high = 0.0, 1.0
+    for _ in range(7):
+        middle = (low + high) / 2
+        low, high = (middle, high) if bad(middle) <= allowance else (low, middle)
+    return low
 
 
 def _move(state: WeightState, wanted: float, seconds: float, now: float) -> WeightState:
