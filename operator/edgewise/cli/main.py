@@ -1,19 +1,14 @@
-"""``edgewise``: sign a model's folder, and publish it to a registry."""
+"""``edgewise``: sign and publish models, and try traffic out in virtual time."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from edgewise import __version__
-from edgewise.provenance.errors import ProvenanceError
-from edgewise.provenance.publickeys import UnusableKeyError
-from edgewise.provenance.publish import attach, publish
-from edgewise.provenance.signer import UnsignableError, directory_digest, sign_directory
-from edgewise.provenance.transport import PLAIN_HTTP_VARIABLE, RegistryError, Transport, plain_http_hosts
+from edgewise.cli import simulate
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,44 +27,19 @@ def parser() -> argparse.ArgumentParser:
     push.add_argument("--bundle", type=Path, action="append", help="FOLDER/model.sig when not given")
     push.add_argument("--name", default="")
     push.add_argument("--model-version", default="")
+    simulate.add(commands)
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out one command: 0 when done, 1 when refused, 2 when it could not be tried."""
     arguments = parser().parse_args(argv)
-    try:
-        if arguments.command == "sign":
-            _sign(arguments)
-        else:
-            _publish(arguments)
-    except (ProvenanceError, UnsignableError, RegistryError) as error:
-        sys.stderr.write(f"edgewise: {error}\n")
-        return 1
-    except (OSError, UnusableKeyError) as error:
-        sys.stderr.write(f"edgewise: {error}\n")
-        return 2
-    return 0
+    # What a command needs is loaded with it: who simulates needs no keys, who signs no queues.
+    if arguments.command == "simulate":
+        return simulate.run(arguments)
+    from edgewise.cli import publish
 
-
-def _sign(arguments: argparse.Namespace) -> None:
-    bundle = sign_directory(arguments.folder, arguments.key.read_bytes(), name=arguments.name)
-    output: Path = arguments.output or arguments.folder / "model.sig"
-    output.write_bytes(bundle)
-    sys.stdout.write(f"{output}\ndigest: {directory_digest(arguments.folder)}\n")
-
-
-def _publish(arguments: argparse.Namespace) -> None:
-    transport = Transport(plain_http=plain_http_hosts(os.environ.get(PLAIN_HTTP_VARIABLE, "")))
-    bundles = arguments.bundle or [arguments.folder / "model.sig"]
-    signatures = [path.read_bytes() for path in bundles]
-    done = publish(
-        arguments.folder, arguments.to, transport, name=arguments.name, version=arguments.model_version
-    )
-    for signature in signatures:
-        attach(signature, done.uri, transport)
-    # The two lines that an EdgeModel's variant wants.
-    sys.stdout.write(f"uri: {done.uri}\ndigest: {done.digest}\n")
+    return publish.run(arguments)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ class SideCount:
     """Counters of one side (edge or cloud) of a service at one router, since the router started.
 
     `late` are answers over the latency target; `failed` are answers with a 5xx status, or none at all;
-    `refused` are answers 429. A counter that went backwards means that the router started anew.
+    `refused` are answers 429. `early` are answers within half of the target, `very_late` those over twice
+    of it; only law W asks for them. A counter that went backwards means that the router started anew.
     """
 
     started: float = 0.0
@@ -19,6 +20,8 @@ class SideCount:
     refused: float = 0.0
     failed: float = 0.0
     late: float = 0.0
+    early: float = 0.0
+    very_late: float = 0.0
 
     def since(self, before: SideCount) -> SideCount:
         """What was counted after `before`; after a restart of the router, everything."""
@@ -30,6 +33,8 @@ class SideCount:
             refused=max(0.0, self.refused - before.refused),
             failed=max(0.0, self.failed - before.failed),
             late=max(0.0, self.late - before.late),
+            early=max(0.0, self.early - before.early),
+            very_late=max(0.0, self.very_late - before.very_late),
         )
 
     def __add__(self, other: SideCount) -> SideCount:
@@ -39,6 +44,8 @@ class SideCount:
             self.refused + other.refused,
             self.failed + other.failed,
             self.late + other.late,
+            self.early + other.early,
+            self.very_late + other.very_late,
         )
 
 
@@ -69,6 +76,26 @@ class ServiceCount:
     def offered(self) -> float:
         """Requests that callers made: each is counted once, however many sides saw it."""
         return self.edge.started + max(0.0, self.cloud.started - self.retried)
+
+    @property
+    def lost(self) -> float:
+        """Requests that the edge refused or failed and that were not sent on to the cloud."""
+        sent_on = min(self.retried, self.cloud.started)
+        return max(0.0, self.edge.refused + self.edge.failed - sent_on)
+
+    @property
+    def bad(self) -> float:
+        """Requests whose callers did not get what was promised.
+
+        Late and failed answers of both sides and the cloud's refusals; and of what the edge refused or
+        failed, whatever was not sent on to the cloud.
+        """
+        return self.edge.late + self.lost + self.cloud_bad
+
+    @property
+    def cloud_bad(self) -> float:
+        """The cloud's answers that were late, failed or refusals."""
+        return self.cloud.late + self.cloud.failed + self.cloud.refused
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,14 @@
-"""Sizes of both sides of a service: what the operator decides about traffic.
+"""Sizes of both sides of a service (rules 1 and 4).
 
-Pure: `size(inputs, state, now) -> (state, sizes)`. Work itself is moved by the routers, request by
-request; what is left to decide is slow, and a silence of the signals changes nothing.
+Pure: `size(state, bounds, now) -> (state, sizes)`. Work itself is moved by the routers, request by request;
+what is left to decide is slow, and a silence of the signals changes nothing.
+
+Rates are exponential means over 5 s, but a jump that chance does not explain (three standard deviations of
+a Poisson count, and five requests) counts at once: a cold cloud needs its orders in the first second.
+
+While the cloud is short of what is needed because replicas are still starting, more of them are started
+than are needed (`HURRY` times), for the first ones of many are there sooner than the last one of few; the
+surplus goes when enough are ready.
 """
 
 from __future__ import annotations
@@ -28,6 +35,8 @@ CLOUD_GOOD: Final = 0.05
 _FACTOR_STEP: Final = 1.25
 _FACTOR_SECONDS: Final = 3.0
 _FACTOR_MAX: Final = 4.0
+#: Replicas that are started for each one that is missing.
+HURRY: Final = 2.0
 #: Prior of the cloud's share of bad answers, and its weight in requests.
 _PRIOR: Final = 0.02
 _PRIOR_WEIGHT: Final = 4.0
@@ -62,6 +71,7 @@ class TrafficState:
     cloud_at: float = -math.inf
     edge: int = 0
     edge_at: float = -math.inf
+    cloud_ready: int = 0
 
     @property
     def cloud_share_bad(self) -> float:
@@ -78,23 +88,41 @@ class Sizes:
 
 
 def observe(
-    state: TrafficState, delta: ServiceCount, seconds: float, cloud_ready: int, now: float
+    state: TrafficState,
+    delta: ServiceCount,
+    seconds: float,
+    cloud_ready: int,
+    now: float,
+    *,
+    correct: bool = True,
 ) -> TrafficState:
-    """Take in what a router counted in the last `seconds`."""
-    weight = 1.0 - math.exp(-seconds / RATE_SECONDS)
-    offered, refused = delta.offered / seconds, delta.cloud.started / seconds
+    """Take in what a router counted in the last `seconds`.
+
+    Without `correct` a late cloud is not taken for one that is too small: something else is wrong with it.
+    """
+    # What the edge could not take is the demand, whether or not there was a cloud to take it.
+    away = max(delta.cloud.started, delta.edge.refused + delta.edge.failed)
     decay = math.exp(-seconds / (RATE_SECONDS if delta.cloud.started or delta.cloud.ended else 10.0))
     bad = min(delta.cloud.ended, delta.cloud.late + delta.cloud.failed + delta.cloud.refused)
     state = replace(
         state,
-        offered=state.offered + (offered - state.offered) * weight,
-        refused=state.refused + (refused - state.refused) * weight,
+        offered=follow(state.offered, delta.offered, seconds),
+        refused=follow(state.refused, away, seconds),
+        cloud_ready=cloud_ready,
         cloud_bad=state.cloud_bad * decay + bad + (1 - decay) * _PRIOR * _PRIOR_WEIGHT,
         cloud_good=state.cloud_good * decay
         + (delta.cloud.ended - bad)
         + (1 - decay) * (1 - _PRIOR) * _PRIOR_WEIGHT,
     )
-    return _correct(state, seconds, cloud_ready, now)
+    return _correct(state, seconds, cloud_ready, now) if correct else state
+
+
+def follow(rate: float, count: float, seconds: float) -> float:
+    """A rate in requests/s after one more period: the mean moves slowly, a jump upwards counts at once."""
+    expected = rate * seconds
+    if count - expected > max(5.0, 3 * math.sqrt(max(expected, count / 4))):
+        return count / seconds
+    return rate + (count / seconds - rate) * (1.0 - math.exp(-seconds / RATE_SECONDS))
 
 
 def _correct(state: TrafficState, seconds: float, cloud_ready: int, now: float) -> TrafficState:
@@ -130,7 +158,9 @@ def size(state: TrafficState, bounds: Bounds, now: float) -> tuple[TrafficState,
         cloud = min(bounds.cloud_max, max(bounds.cloud_min, needed))
     if cloud >= state.cloud or now - state.cloud_at > KEEP_SECONDS:
         state = replace(state, cloud=cloud, cloud_at=now)
+    missing = max(0, cloud - state.cloud_ready)
+    hurried = max(state.cloud, state.cloud_ready + math.ceil(HURRY * missing)) if missing else state.cloud
     return state, Sizes(
         edge=min(bounds.edge_max, max(bounds.edge_min, state.edge)),
-        cloud=min(bounds.cloud_max, max(bounds.cloud_min, state.cloud)) if bounds.may_spill else 0,
+        cloud=min(bounds.cloud_max, max(bounds.cloud_min, hurried)) if bounds.may_spill else 0,
     )

@@ -1,0 +1,1 @@
+"""A fleet in virtual time: queues, links and routers, driven by the same pure code as the real ones."""

@@ -1,0 +1,1 @@
+"""The laws that a scenario can be run with: ours, and the ones it is compared with."""
