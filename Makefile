@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.edgewise-requirements
 CACHE := $(or $(EDGEWISE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/edgewise)
 UV := $(CACHE)/uv/bin/uv
-EXTRAS := operator agent serving dev
+EXTRAS := operator agent serving simulate dev
 
 export PYTHONPATH := operator:.
 
