@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgewise.traffic.admission import FLOOR
-from edgewise.traffic.decide import State, decide, settle
+from edgewise.traffic.decide import State, decide, settle, share_site
 from edgewise.traffic.policy import Decision, Policy, Reason, ReplicaSignal, Signals, Way
 from edgewise.traffic.signals import ServiceCount, SideCount
 
@@ -278,3 +278,25 @@ def test_settling_never_gives_more_than_was_wanted_nor_opens_what_is_closed(
     for key, decision in settled.items():
         assert decision.demand <= decisions[key].demand
         assert decision.way is decisions[key].way
+
+
+@given(
+    st.lists(st.tuples(policies(), st.booleans()), min_size=1, max_size=5),
+    st.integers(1, 30),
+)
+def test_sharing_a_site_lowers_ceilings_within_bounds_and_never_those_of_the_critical(
+    services: list[tuple[Policy, bool]], looks: int
+) -> None:
+    declared = {str(number): policy for number, (policy, _) in enumerate(services)}
+    decisions = {
+        str(number): replace(wanting(10), ceiling=policy.ceiling, reasons=(Reason.SPENT,) if in_need else ())
+        for number, (policy, in_need) in enumerate(services)
+    }
+    factors: dict[str, float] = {}
+    for _ in range(looks):
+        shared, factors = share_site(decisions, declared, factors)
+    for key, decision in shared.items():
+        assert FLOOR <= decision.ceiling <= declared[key].ceiling
+        if declared[key].criticality == "Critical":
+            assert decision.ceiling == declared[key].ceiling
+        assert (Reason.YIELDS in decision.reasons) == (factors[key] < 1)

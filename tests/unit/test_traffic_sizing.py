@@ -111,3 +111,6 @@ def test_a_routers_statistics_become_counts() -> None:
     assert (line.edge.started, line.edge.refused, line.retried) == (100, 10, 10)
     assert (line.cloud.started, line.cloud.ended, line.cloud.failed, line.cloud.late) == (12, 12, 1, 3)
     assert line.offered == 102
+    # Evenly within a bucket: 45 of 80 ms are 8 * 45/80 answers.
+    assert line.cloud.early == pytest.approx(8 * 45 / 80)
+    assert line.cloud.very_late == 0

@@ -84,7 +84,7 @@ def _results(scenarios: Sequence[Scenario], laws: Sequence[str], seeds: int, pro
 
 
 def _print(scenarios: Sequence[Scenario], results: Results, *, markdown: bool) -> None:
-    from edgewise.simulate.report import NOTES, duel_table, overview_table, scenario_table
+    from edgewise.simulate.report import NOTES, duel_table, overview_table, scenario_table, site_table
     from edgewise.simulate.study import OBJECTIVE
 
     style: Style = "markdown" if markdown else "text"
@@ -93,6 +93,8 @@ def _print(scenarios: Sequence[Scenario], results: Results, *, markdown: bool) -
         title = f"## {each.name}" if markdown else each.name
         sys.stdout.write(f"{title}\n{each.about.strip()} ({requests} requests with the first seed)\n\n")
         sys.stdout.write(scenario_table(each.name, results[each.name], style) + "\n")
+        by_site = site_table(results[each.name], style)
+        sys.stdout.write(f"{by_site}\n" if by_site else "")
     if sum(name in results for name in OBJECTIVE) > 1:
         sys.stdout.write(("## Overview\n" if markdown else "overview\n") + "\n")
         sys.stdout.write(overview_table(results, OBJECTIVE, style) + "\n")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from edgewise.api.meta import SIDE_EDGE
@@ -43,6 +43,11 @@ class _Cluster:
         self.started = self.ended = self.refused = self.failed = self.retried = 0.0
         #: Answers up to a time in seconds, cumulative.
         self.buckets: list[tuple[float, float]] = []
+
+    @property
+    def answers(self) -> float:
+        """Answers in all buckets."""
+        return self.buckets[-1][1] if self.buckets else 0.0
 
     def late(self, target: float) -> float:
         """Answers over `target` seconds; inside a bucket they are taken as spread evenly."""
@@ -77,12 +82,16 @@ def counts(text: str, targets: Mapping[str, float]) -> dict[str, ServiceCount]:
             continue
         key = f"{parts[0]}/{parts[1]}"
         side = SideCount(
-            started=cluster.started,
-            ended=cluster.ended,
-            refused=cluster.refused,
-            failed=cluster.failed,
-            late=cluster.late(targets[key]) if key in targets else 0.0,
+            started=cluster.started, ended=cluster.ended, refused=cluster.refused, failed=cluster.failed
         )
+        if key in targets:
+            target = targets[key]
+            side = replace(
+                side,
+                late=cluster.late(target),
+                early=cluster.answers - cluster.late(target / 2),
+                very_late=cluster.late(2 * target),
+            )
         if parts[2] == SIDE_EDGE:
             found_here = ServiceCount(edge=side, retried=cluster.retried)
         else:

@@ -19,6 +19,7 @@ from edgewise.simulate.control import Law, Orders, Setting, SiteSeen
 from edgewise.simulate.measure import CLOUD, EDGE, FAILED, OK, REFUSED, Outcome, measure
 from edgewise.simulate.place import Place, Pool
 from edgewise.simulate.scenario import Scenario
+from edgewise.simulate.servers import Device
 
 #: How long the router waits for a connection to the cloud, in seconds (as the rendered router does).
 CONNECT_TIMEOUT: Final = 1.0
@@ -36,9 +37,13 @@ class Run:
         self.patience = max(5.0, 10 * scenario.promise.target)
         self.seconds = math.ceil(scenario.duration)
         size = self.seconds + math.ceil(self.patience) + 2
+        sites = scenario.each_site()
+        shared = {site.device: Device() for site in sites if site.device}
         self.places = [
-            Place(site, scenario.promise, size, random.Random(f"{seed} site {number}"))
-            for number, site in enumerate(scenario.each_site())
+            Place(
+                site, scenario.promise, size, random.Random(f"{seed} site {number}"), shared.get(site.device)
+            )
+            for number, site in enumerate(sites)
         ]
         self.pool = Pool(scenario.cloud, self.places[0].site.service_time, random.Random(f"{seed} pool"))
         count = len(requests.at)
@@ -82,7 +87,7 @@ class Run:
             else:
                 self._leave(request, when, self.places[sites[request]])
         return measure(
-            self.scenario, self.latency, self.side, self.code, self.places, self.pool, self.requests.at
+            self.scenario, self.latency, self.side, self.code, self.places, self.pool, self.requests
         )
 
     def _arrive(self, index: int, now: float, place: Place) -> None:

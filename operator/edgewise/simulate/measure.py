@@ -8,7 +8,7 @@ share of requests that were sent to the cloud, beside it the replicas that stood
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Final
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edgewise.simulate.arrivals import Requests
 from edgewise.simulate.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Outcome:
         warm: cloud replicas that stood, on average.
         edge: edge replicas that stood, on average over sites.
         allowed: violations that were promised to be the most.
+        by_site: violations and cloud use of each site's own requests, by its name.
         series: for plots.
     """
 
@@ -67,6 +69,7 @@ class Outcome:
     warm: float
     edge: float
     allowed: float
+    by_site: Mapping[str, tuple[float, float]]
     series: Series
 
     @property
@@ -82,7 +85,7 @@ def measure(
     code: bytearray,
     places: Sequence[Place],
     pool: Pool,
-    at: Sequence[float],
+    requests: Requests,
 ) -> Outcome:
     """Sum a run up."""
     times = np.asarray(latency)
@@ -92,7 +95,11 @@ def measure(
     bad = ~answered | (times > scenario.promise.target)
     count = max(1, len(times))
     seconds = math.ceil(scenario.duration)
-    second = np.minimum(np.asarray(at, dtype=np.int64), seconds - 1) if len(times) else np.zeros(0, np.int64)
+    second = (
+        np.minimum(np.asarray(requests.at, dtype=np.int64), seconds - 1)
+        if len(times)
+        else np.zeros(0, np.int64)
+    )
     return Outcome(
         requests=len(times),
         violations=100.0 * float(bad.sum()) / count,
@@ -104,6 +111,7 @@ def measure(
         warm=pool.warm_seconds / seconds,
         edge=mean(place.warm_seconds for place in places) / seconds,
         allowed=100.0 * scenario.promise.allowed,
+        by_site=_by_site(scenario, np.asarray(requests.site, dtype=np.int64), bad, to_cloud),
         series=Series(
             offered=np.bincount(second, minlength=seconds).astype(float),
             violations=np.bincount(second, weights=bad, minlength=seconds).astype(float),
@@ -111,6 +119,17 @@ def measure(
             limit=np.mean([place.limits for place in places], axis=0),
         ),
     )
+
+
+def _by_site(
+    scenario: Scenario, site: NDArray[np.int64], bad: NDArray[np.bool_], to_cloud: NDArray[np.bool_]
+) -> dict[str, tuple[float, float]]:
+    sites = scenario.each_site()
+    count = np.maximum(1, np.bincount(site, minlength=len(sites)))
+    shares = [
+        100.0 * np.bincount(site, weights=each, minlength=len(sites)) / count for each in (bad, to_cloud)
+    ]
+    return {place.name: (float(shares[0][n]), float(shares[1][n])) for n, place in enumerate(sites)}
 
 
 def _turns(place: Place) -> int:

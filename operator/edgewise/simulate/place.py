@@ -8,7 +8,7 @@ from heapq import heappop
 
 from edgewise.simulate.control import BUCKETS, ReplicaSeen, SideTotals, SiteOrders, SiteSeen
 from edgewise.simulate.scenario import Cloud, Link, Promise, Site
-from edgewise.simulate.servers import Replica, faulted
+from edgewise.simulate.servers import Device, Replica, faulted
 from edgewise.traffic.admission import Target, start
 
 
@@ -40,8 +40,11 @@ class Counts:
 class Place:
     """One service at one site."""
 
-    def __init__(self, site: Site, promise: Promise, size: int, stream: random.Random) -> None:
+    def __init__(
+        self, site: Site, promise: Promise, size: int, stream: random.Random, device: Device | None = None
+    ) -> None:
         self.site = site
+        self.device = device
         self.promise = promise
         self.target = Target(promise.target, promise.allowed, promise.max_in_flight)
         self.edge, self.cloud = Counts(size), Counts(size)
@@ -124,7 +127,8 @@ class Place:
         if orders.limit is None:
             law = start(self.target, self.site.profile or self.site.service_time)
         limit = law.limit if law else orders.limit or 1.0
-        return faulted(Replica(self.site.service_time, limit, ready, law), number, self.site.faults)
+        device = self.device or Device()
+        return faulted(Replica(self.site.service_time, limit, ready, law, device), number, self.site.faults)
 
     def tick(self, second: int, now: float) -> None:
         """Law S of every replica sees the second that has passed."""

@@ -33,6 +33,21 @@ def scenario_table(scenario: str, results: Mapping[str, Sequence[Outcome]], styl
     return _table(HEAD, rows, style)
 
 
+def site_table(results: Mapping[str, Sequence[Outcome]], style: Style = "text") -> str:
+    """For every site its own violations and cloud use, in percent; empty when there is only one."""
+    names = list(next(iter(results.values()))[0].by_site)
+    if len(names) < 2:
+        return ""
+    rows = []
+    for law, outcomes in results.items():
+        pairs = [[one.by_site[name] for one in outcomes] for name in names]
+        cells = [
+            f"{mean(bad for bad, _ in each):.2f} / {mean(away for _, away in each):.1f}" for each in pairs
+        ]
+        rows.append((law, *cells))
+    return _table(("over target / to cloud %", *names), rows, style)
+
+
 def _row(line: Summary, front: bool) -> tuple[str, ...]:
     return (
         line.law,

@@ -173,6 +173,8 @@ class Site(Part):
     faults: tuple[Fault, ...] = ()
     criticality: Literal["Critical", "High", "Normal", "BestEffort"] = "Normal"
     may_spill: bool = True
+    device: str = ""
+    """Sites of the same device are services at one place whose replicas share one processor."""
 
 
 class Cloud(Part):

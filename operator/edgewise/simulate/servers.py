@@ -35,8 +35,15 @@ class Slowdown:
 
 
 @dataclass(slots=True)
+class Device:
+    """What does the work, one request after the other; several servers may share it. `free` is since when."""
+
+    free: float = 0.0
+
+
+@dataclass(slots=True)
 class Replica:
-    """One server with one worker.
+    """One server with one worker, on a device of its own or on one that it shares.
 
     Attributes:
         work: mean service time in seconds.
@@ -52,6 +59,7 @@ class Replica:
     limit: float
     ready: float
     law: Admission | None = None
+    device: Device = field(default_factory=Device)
     hangs: Sequence[tuple[float, float]] = ()
     deaths: Sequence[tuple[float, float]] = ()
     slowdowns: Sequence[Slowdown] = ()
@@ -102,8 +110,8 @@ class Replica:
             work: multiple of the mean service time.
             patience: seconds after which the router hangs up.
         """
-        ends = self.ends
-        start = ends[-1] if ends else now
+        device = self.device
+        start = device.free if device.free > now else now
         needed = self.work * work
         if self.slowdowns:
             for slowdown in self.slowdowns:
@@ -114,7 +122,8 @@ class Replica:
                 end = until + needed
             elif start < begin < end:
                 end += until - begin
-        ends.append(end)
+        device.free = end
+        self.ends.append(end)
         if end > now + patience:
             self.given_up.append((now + patience, end))
         return end
@@ -124,6 +133,7 @@ class Replica:
         for begin, until in self.deaths:
             if begin <= end and until > now:
                 self.ends = deque(each for each in self.ends if each < begin)
+                self.device.free = min(self.device.free, begin)
                 return max(begin, now)
         return NEVER
 

@@ -1,9 +1,9 @@
 """What the operator decides about the traffic of one service at one site.
 
 ``decide(signals, policy, state, now) -> (state, decision)``, pure. The rules of docs/traffic.md are small
-modules of their own: sizes (1, 4), the pool's planner and neighbours (2, 6: `settle`, which looks at many
-pairs at once), the cloud's health (3), slow replicas (5), what is left of the allowance, law W. Here they
-are put in order, and rule 7 is kept: who is silent or unknown is left as he is.
+modules of their own: sizes (1, 4), the pool's planner and neighbours (2, 6: `settle` and `share_site`, which
+look at many pairs at once), the cloud's health (3), slow replicas (5), what is left of the allowance, law W.
+Here they are put in order, and rule 7 is kept: who is silent or unknown is left as he is.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from edgewise.traffic.admission import FLOOR
 from edgewise.traffic.allowance import Allowance, spend
 from edgewise.traffic.cloudhealth import CloudHealth, judge
 from edgewise.traffic.policy import Decision, Policy, Reason, Signals, Way
-from edgewise.traffic.pool import UTILISATION, Ask, grant, in_flight
+from edgewise.traffic.pool import UTILISATION, Ask, Neighbour, grant, in_flight, yields
 from edgewise.traffic.replicas import Watched, watch
 from edgewise.traffic.sizing import Bounds, Sizes, TrafficState, observe, size
 from edgewise.traffic.weights import WeightState, weigh
@@ -221,3 +222,36 @@ def settle(
             decision, cloud_in_flight=cap, reasons=(*decision.reasons, Reason.SHORT), demand=rate
         )
     return settled
+
+
+def share_site(
+    decisions: Mapping[str, Decision], policies: Mapping[str, Policy], factors: Mapping[str, float]
+) -> tuple[dict[str, Decision], dict[str, float]]:
+    """Rule 6 for services that share the processors of one site: the least critical makes room.
+
+    Args:
+        decisions: of the services at the site, by key.
+        policies: likewise.
+        factors: what the last call returned; empty at first.
+
+    Returns:
+        The decisions with ceilings as they are now, and by what part each ceiling is lowered.
+    """
+    neighbours = [
+        Neighbour(
+            key=key,
+            criticality=policies[key].criticality,
+            ceiling=policies[key].ceiling,
+            overloaded=Reason.SPENT in decision.reasons,
+            factor=factors.get(key, 1.0),
+        )
+        for key, decision in decisions.items()
+    ]
+    now = yields(neighbours)
+    shared = {}
+    for key, decision in decisions.items():
+        if now[key] < 1:
+            ceiling = max(FLOOR, min(decision.ceiling, policies[key].ceiling * now[key]))
+            decision = replace(decision, ceiling=ceiling, reasons=(*decision.reasons, Reason.YIELDS))
+        shared[key] = decision
+    return shared, now

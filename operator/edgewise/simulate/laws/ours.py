@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edgewise.simulate.control import Orders, ReplicaSeen, Setting, SideTotals, SiteOrders, SiteSeen
-from edgewise.traffic.decide import State, decide, settle
+from edgewise.traffic.decide import State, decide, settle, share_site
 from edgewise.traffic.policy import Decision, Policy, ReplicaSignal, Signals, Way
 from edgewise.traffic.signals import ServiceCount, SideCount
 from edgewise.traffic.sizing import TrafficState
@@ -28,6 +28,11 @@ class Edgewise:
             for policy in self._policies
         ]
         self._before: tuple[float, Sequence[SiteSeen]] | None = None
+        self._devices: dict[str, list[str]] = {}
+        self._factors: dict[str, dict[str, float]] = {}
+        for number, site in enumerate(setting.sites):
+            if site.device and self._decides:
+                self._devices.setdefault(site.device, []).append(str(number))
         decisions = []
         for number, policy in enumerate(self._policies):
             self._states[number], decision = decide(None, policy, self._states[number], 0.0)
@@ -91,6 +96,11 @@ class Edgewise:
             dict(zip(keys, self._policies, strict=True)),
             self._setting.scenario.cloud.replicas.max,
         )
+        for device, services in self._devices.items():
+            theirs = {key: settled[key] for key in services}
+            policies = {key: self._policies[int(key)] for key in services}
+            shared, self._factors[device] = share_site(theirs, policies, self._factors.get(device, {}))
+            settled |= shared
         chosen = [settled[key] for key in keys]
         return Orders(
             sites=tuple(self._site(decision) for decision in chosen),
