@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,9 @@ import pytest
 from aiohttp import web
 
 from edgewise.render import envoy, envoy_bootstrap
-from edgewise.render.envoy import Backend, Route
+from edgewise.render.envoy import Backend, Orders, Route
 from edgewise.signals.envoy import PATH, InForce, counts, in_force
+from edgewise.traffic.policy import Way
 from lab import toolchain
 from lab.progress import Silent
 from lab.settings import Layout
@@ -116,11 +117,11 @@ class Router:
                     return found
                 await asyncio.sleep(0.02)
 
-    async def ask(self, body: bytes = b"picture") -> tuple[int, str, dict[str, str]]:
+    async def ask(self, body: bytes = b"picture", **headers: str) -> tuple[int, str, Mapping[str, str]]:
         async with self._session.post(
-            f"http://127.0.0.1:{self._port}/v2/models/m/infer", data=body, headers={"Host": HOST}
+            f"http://127.0.0.1:{self._port}/v2/models/m/infer", data=body, headers={"Host": HOST, **headers}
         ) as response:
-            return response.status, await response.text(), dict(response.headers)
+            return response.status, await response.text(), response.headers
 
     async def close(self) -> None:
         await self._session.close()
@@ -155,10 +156,17 @@ def backend(side: str, port: int, weight: int = 1000, revision: str = "aa") -> B
     return Backend(side, revision, weight, ("127.0.0.1",), port)
 
 
-async def follow(router: Router, *backends: Backend, **more: float) -> None:
+async def follow(router: Router, *backends: Backend, orders: Orders | None = None, **more: float) -> None:
     """Wait until a service with these backends is in force."""
-    route = Route("vision", "line", backends, timeout=4.0, patience=more.get("patience", 5.0),
-                  max_body=int(more.get("max_body", 1 << 20)))  # fmt: skip
+    route = Route(
+        "vision",
+        "line",
+        backends,
+        timeout=4.0,
+        patience=more.get("patience", 5.0),
+        max_body=int(more.get("max_body", 1 << 20)),
+        orders=orders or Orders(),
+    )
     wanted = router.write([route])
     await router.until(lambda state: state.versions == wanted)
 
@@ -279,3 +287,55 @@ async def test_a_file_that_envoy_refuses_leaves_the_last_good_one_in_force(
         state = await router.until(lambda found: found.refused > 0)
         assert state.versions["rds.json"] == envoy.versions(good)["rds.json"]
         assert (await router.ask())[:2] == (200, "edge")
+
+
+async def test_a_cloud_that_is_closed_gets_nothing(router: Router) -> None:
+    async with server(says(429)) as edge, server(says(200, "cloud")) as cloud:
+        sides = backend("edge", edge.port), backend("cloud", cloud.port)
+        await follow(router, *sides, orders=Orders(way=Way.CLOSED))
+        assert (await router.ask())[0] == 429
+        assert cloud.bodies == []
+
+
+async def test_a_cloud_for_failures_takes_those_and_no_refusals(router: Router) -> None:
+    async with server(says(429)) as edge, server(says(200, "cloud")) as cloud:
+        sides = backend("edge", edge.port), backend("cloud", cloud.port)
+        await follow(router, *sides, orders=Orders(way=Way.FAILURES))
+        assert (await router.ask())[0] == 429
+        gone = backend("edge", free_port()), backend("cloud", cloud.port)
+        await follow(router, *gone, orders=Orders(way=Way.FAILURES))
+        assert (await router.ask())[:2] == (200, "cloud")
+
+
+async def test_more_than_the_granted_share_of_the_cloud_is_refused_and_never_an_error(router: Router) -> None:
+    inside = asyncio.Event()
+    release = asyncio.Event()
+
+    async def busy(_: web.Request) -> web.Response:
+        inside.set()
+        await release.wait()
+        return web.Response(text="cloud")
+
+    async with server(says(429)) as edge, server(busy) as cloud:
+        sides = backend("edge", edge.port), backend("cloud", cloud.port)
+        await follow(router, *sides, orders=Orders(in_flight=1))
+        first = asyncio.create_task(router.ask())
+        await inside.wait()
+        status, _, headers = await router.ask()
+        assert (status, headers.get("retry-after")) == (429, "1")
+        release.set()
+        assert (await first)[:2] == (200, "cloud")
+        assert (await router.ask())[:2] == (200, "cloud")
+
+
+async def test_servers_are_told_by_the_router_and_by_nobody_else(router: Router) -> None:
+    async def told(request: web.Request) -> web.Response:
+        names = ("x-edgewise-ceiling", "x-edgewise-allowed")
+        return web.Response(text=" ".join(f"{request.headers.getall(name, [])}" for name in names))
+
+    forged = {"x-edgewise-ceiling": "64", "X-Edgewise-Allowed": "0.9"}
+    async with server(told) as edge:
+        await follow(router, backend("edge", edge.port), orders=Orders(ceiling=2.5, allowed=0.035))
+        assert (await router.ask(**forged))[1] == "['2.5'] ['0.035']"
+        await follow(router, backend("edge", edge.port))
+        assert (await router.ask(**forged))[1] == "[] []"

@@ -12,8 +12,10 @@ from edgewise.catalog.catalogue import Catalogue
 from edgewise.cluster.client import Client
 from edgewise.cluster.events import Recorder
 from edgewise.cluster.world import World
+from edgewise.traffic.decide import State
+from edgewise.traffic.policy import Decision, Policy
 from edgewise.traffic.signals import ServiceCount
-from edgewise.traffic.sizing import Sizes, TrafficState
+from edgewise.traffic.sizing import Sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +49,28 @@ class ModelJudgement:
 class SiteTraffic:
     """What is remembered of one service at one site between two looks at its router."""
 
-    state: TrafficState
-    sizes: Sizes
+    state: State
+    policy: Policy
+    #: In force: this site's own, cut to what the pool and its neighbours at the site leave.
+    decision: Decision
+    #: By what part the ceiling is lowered for neighbours at the site.
+    factor: float = 1.0
     #: Counters at the last look, by router pod, and when that was (steady clock, seconds).
     last: Mapping[str, ServiceCount] = field(default_factory=dict)
     at: float = 0.0
     #: The router did not answer lately, so nothing was learned.
     stale: bool = False
+
+    @property
+    def sizes(self) -> Sizes:
+        """Replicas wanted at this site's edge, and in the cloud for it."""
+        return Sizes(edge=self.decision.edge, cloud=self.decision.cloud)
+
+    @property
+    def spilled(self) -> float:
+        """Share of the offered requests that the cloud gets."""
+        rates = self.state.sizes
+        return rates.refused / rates.offered if rates.offered > 0.5 else 0.0
 
 
 @dataclass(slots=True)
@@ -81,8 +98,8 @@ class Context:
     #: UID of the namespace kube-system: which cluster this is.
     cluster: str
     judgements: dict[str, ModelJudgement] = field(default_factory=dict)
-    #: By (service key, site).
-    traffic: dict[tuple[str, str], SiteTraffic] = field(default_factory=dict)
+    #: By service key, then by site.
+    traffic: dict[str, dict[str, SiteTraffic]] = field(default_factory=dict)
     #: By site.
     routers: dict[str, RouterConfiguration] = field(default_factory=dict)
     #: Seconds since the epoch.
@@ -91,6 +108,10 @@ class Context:
 
     def __post_init__(self) -> None:
         self.recorder = Recorder(self.client, self.clock)
+
+    def decisions(self, site: str) -> dict[str, Decision]:
+        """What is in force for the services of a site, by key."""
+        return {key: sites[site].decision for key, sites in self.traffic.items() if site in sites}
 
     def now(self) -> datetime:
         """The time, aware."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Final
 
 from edgewise.api.inferenceservice import InferenceService
@@ -19,7 +21,8 @@ from edgewise.api.meta import (
 from edgewise.cluster.resources import Object
 from edgewise.cluster.world import World
 from edgewise.reconcilers.readiness import route_addresses, serving_revision
-from edgewise.render.envoy import Backend, Route
+from edgewise.render.envoy import Backend, Orders, Route
+from edgewise.traffic.policy import Decision
 
 #: Of each side's 1,000.
 ALL: Final = 1000
@@ -28,18 +31,43 @@ _PATIENCE_TARGETS: Final = 20
 _LEAST_PATIENCE: Final = 2.0
 
 
-def routes_of(world: World, site: str) -> list[Route]:
-    """A route for every service that has a Deployment at the site."""
+#: Limits of the cloud's share in steps of a quarter: a change of one replaces the router's cluster.
+_STEP: Final = 1.25
+
+
+def orders_of(decision: Decision) -> Orders:
+    """What the router and the servers behind it are told of a decision, in steps."""
+    return Orders(
+        way=decision.way,
+        in_flight=None if decision.cloud_in_flight is None else _stepped(decision.cloud_in_flight),
+        ceiling=round(decision.ceiling * 4) / 4,
+        allowed=round(decision.allowed, 4),
+    )
+
+
+def _stepped(limit: int) -> int:
+    """The largest step that is not above a limit; the first steps are whole numbers."""
+    if limit <= 1:
+        return limit
+    return max(1, int(_STEP ** math.floor(math.log(limit, _STEP) + 1e-9)))
+
+
+def routes_of(world: World, site: str, decisions: Mapping[str, Decision]) -> list[Route]:
+    """A route for every service that has a Deployment at the site.
+
+    `decisions` are those about the services there, by key; where there is none nothing is held back.
+    """
     names = {
         (obj["metadata"]["namespace"], obj["metadata"]["labels"][LABEL_SERVICE])
         for obj in world.deployments.by("site", site)
         if LABEL_SERVICE in obj["metadata"]["labels"]
     }
     services = [world.services.get(f"{namespace}/{name}") for namespace, name in sorted(names)]
-    return [_route(world, site, service) for service in services if service is not None]
+    return [_route(world, site, service, decisions) for service in services if service is not None]
 
 
-def _route(world: World, site: str, service: InferenceService) -> Route:
+def _route(world: World, site: str, service: InferenceService, decisions: Mapping[str, Decision]) -> Route:
+    decision = decisions.get(f"{service.metadata.namespace}/{service.metadata.name}")
     target = seconds(service.spec.shift.latency.target)
     timeout = seconds(service.spec.request.timeout)
     return Route(
@@ -49,6 +77,7 @@ def _route(world: World, site: str, service: InferenceService) -> Route:
         timeout=timeout,
         patience=min(timeout / 2, max(_LEAST_PATIENCE, _PATIENCE_TARGETS * target)),
         max_body=int(quantity(service.spec.request.max_body)),
+        orders=Orders() if decision is None else orders_of(decision),
     )
 
 

@@ -78,5 +78,4 @@ class ServiceReconciler:
             self._context.enqueue("EdgeSite", site.name, 0)
 
     def _forget(self, key: str) -> None:
-        for known in [entry for entry in self._context.traffic if entry[0] == key]:
-            del self._context.traffic[known]
+        self._context.traffic.pop(key, None)

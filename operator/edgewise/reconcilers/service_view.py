@@ -88,11 +88,9 @@ def gather(context: Context, key: str) -> ServiceView | None:
     if wanted is not None:
         by_hash.setdefault(wanted.hash, wanted)
     policy, missing = _policy(context, service)
-    traffic = {
-        site: known for (name, site), known in context.traffic.items() if name == key and known is not None
-    }
-    offered = sum(known.state.offered for known in traffic.values())
-    refused = sum(known.state.refused for known in traffic.values())
+    traffic = context.traffic.get(key, {})
+    offered = sum(known.state.sizes.offered for known in traffic.values())
+    refused = sum(known.state.sizes.refused for known in traffic.values())
     return ServiceView(
         service=service,
         model=model,

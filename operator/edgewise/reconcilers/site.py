@@ -55,7 +55,7 @@ class SiteReconciler:
     async def _route(self, site: Site) -> None:
         context, world = self._context, self._context.world
         router = self._router(site)
-        files = envoy.files(routes_of(self._context.world, site.name))
+        files = envoy.files(routes_of(self._context.world, site.name, self._context.decisions(site.name)))
         self._expect(site.name, envoy.versions(files))
         key = f"{router.namespace}/{router.name}"
         await apply_changed(context.client, config_map(router, files), world.config_maps.get(key))

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from prometheus_client import Gauge
 
 from edgewise.api.inferenceservice import InferenceService
-from edgewise.api.meta import LABEL_SERVICE, LABEL_SIDE, LABEL_SITE, SIDE_CLOUD, SIDE_EDGE, seconds
+from edgewise.api.meta import LABEL_SERVICE, SIDE_CLOUD, SIDE_EDGE, seconds
 from edgewise.cluster.views import PodView
 from edgewise.reconcilers.context import Context, SiteTraffic
+from edgewise.reconcilers.routing import orders_of
+from edgewise.reconcilers.traffic_policy import policy_of, state_of
 from edgewise.render.names import ROUTER
 from edgewise.signals import envoy
 from edgewise.signals.scrape import ScrapeError, Scraper
+from edgewise.traffic.decide import State, decide, settle, share_site
+from edgewise.traffic.policy import Decision, Signals
 from edgewise.traffic.signals import ServiceCount
-from edgewise.traffic.sizing import Bounds, Sizes, TrafficState, observe, size
 
 #: Seconds between two looks at a router.
 PERIOD: Final = 2.0
 #: Seconds that a router has for taking up a configuration; the kubelet's remounting is in them.
 SETTLING: Final = 10.0
-#: Service time that is assumed when the model has no profile, as a part of the target.
-_ASSUMED_PART: Final = 0.25
 _OFFERED: Final = Gauge("edgewise_offered_requests_per_second", "Requests callers make.", ["service", "site"])
 _REFUSED: Final = Gauge(
     "edgewise_spilled_requests_per_second", "Requests that go to the cloud.", ["service", "site"]
@@ -35,6 +36,8 @@ class TrafficReconciler:
     def __init__(self, context: Context, scraper: Scraper) -> None:
         self._context = context
         self._scraper = scraper
+        #: What was told of a service at a site last; only a change of it is told again.
+        self._said: dict[tuple[str, str], object] = {}
 
     async def __call__(self, key: str) -> float | None:
         """One look at the router of a site. Silence changes nothing; it is only remembered."""
@@ -68,6 +71,7 @@ class TrafficReconciler:
         self._note_behind(site, behind)
         for key, service in services.items():
             self._learn(key, service, site, seen[key], silent)
+        self._share(site, list(services))
 
     def _behind(self, site: str, router: str, found: envoy.InForce) -> dict[str, str]:
         """What to say of a router that goes by something else than was written a while ago."""
@@ -89,44 +93,69 @@ class TrafficReconciler:
     def _learn(
         self, key: str, service: InferenceService, site: str, seen: Mapping[str, ServiceCount], silent: bool
     ) -> None:
-        context = self._context
-        now = context.clock()
-        known = context.traffic.get((key, site))
+        """Decide for one service from what was counted since the last look."""
+        context, now = self._context, self._context.clock()
+        policy = policy_of(context.world, key, service, site)
+        known = context.traffic.get(key, {}).get(site)
         if known is None:
-            known = context.traffic[(key, site)] = self._start(key, service, site, now)
+            state = State(sizes=state_of(context.world, key, service, site, now))
+            state, decision = decide(None, policy, state, now)
+            known = SiteTraffic(state, policy, decision, last=dict(seen), at=now)
+            context.traffic.setdefault(key, {})[site] = known
+            return
+        signals = None if silent else self._signals(key, site, known, seen, now)
+        known.policy, known.stale = policy, silent
+        known.state, known.decision = decide(signals, policy, known.state, now)
+        if not silent:
             known.last, known.at = dict(seen), now
-            return
-        if silent:
-            if not known.stale:
-                known.stale = True
-                context.enqueue("InferenceService", key, 0)
-            return
+            _OFFERED.labels(key, site).set(known.state.sizes.offered)
+            _REFUSED.labels(key, site).set(known.state.sizes.refused)
+
+    def _signals(
+        self, key: str, site: str, known: SiteTraffic, seen: Mapping[str, ServiceCount], now: float
+    ) -> Signals:
         # A router that is seen for the first time has counted before we looked: it starts the next delta.
         delta = sum(
             (count.since(known.last[uid]) for uid, count in seen.items() if uid in known.last), ServiceCount()
         )
-        passed = max(0.1, now - known.at)
-        before = (known.sizes, known.stale, _share(known.state))
-        known.last, known.at, known.stale = dict(seen), now, False
-        state = observe(known.state, delta, passed, self._cloud_ready(key), now)
-        known.state, known.sizes = size(state, self._bounds(key, service, site), now)
-        _OFFERED.labels(key, site).set(known.state.offered)
-        _REFUSED.labels(key, site).set(known.state.refused)
-        if (known.sizes, known.stale) != before[:2] or abs(_share(known.state) - before[2]) > 0.01:
-            context.enqueue("InferenceService", key, 0)
-
-    def _start(self, key: str, service: InferenceService, site: str, now: float) -> SiteTraffic:
-        """Begin from what stands there: an operator that has just started changes nothing."""
-        edge, cloud = service.spec.edge.replicas.min, service.spec.cloud.replicas.min
-        for obj in self._context.world.deployments.by("service", key):
-            marks, replicas = obj["metadata"]["labels"], int(obj["spec"].get("replicas", 1))
-            if marks[LABEL_SIDE] == SIDE_EDGE and marks[LABEL_SITE] == site:
-                edge = max(edge, replicas)
-            elif marks[LABEL_SIDE] == SIDE_CLOUD:
-                cloud = max(cloud, replicas)
-        return SiteTraffic(
-            TrafficState(edge=edge, edge_at=now, cloud=cloud, cloud_at=now), Sizes(edge=edge, cloud=cloud)
+        world = self._context.world
+        pods = world.pods.by("service", key)
+        edge = [pod for pod in pods if pod.side == SIDE_EDGE and pod.site == site]
+        away = {node.name for node in world.nodes if not node.ready}
+        return Signals(
+            seconds=max(0.1, now - known.at),
+            count=delta,
+            edge_ready=sum(pod.takes_requests for pod in edge),
+            cloud_ready=sum(pod.takes_requests and pod.side == SIDE_CLOUD for pod in pods),
+            unknown=sum(pod.node in away for pod in edge),
         )
+
+    def _share(self, site: str, keys: Sequence[str]) -> None:
+        """Settle what services of one site, and sites of one service, leave each other; tell who changed."""
+        context = self._context
+        here = {key: context.traffic[key][site] for key in keys}
+        decisions, factors = share_site(
+            {key: known.decision for key, known in here.items()},
+            {key: known.policy for key, known in here.items()},
+            {key: known.factor for key, known in here.items()},
+        )
+        for key, known in here.items():
+            known.factor = factors[key]
+            known.decision = self._settled(key, site, decisions[key])
+            said = (known.sizes, known.stale, round(known.spilled, 2), orders_of(known.decision))
+            if said != self._said.get((key, site)):
+                self._said[(key, site)] = said
+                context.enqueue("InferenceService", key, 0)
+                context.enqueue("EdgeSite", site, 0)
+
+    def _settled(self, key: str, site: str, decision: Decision) -> Decision:
+        """What the service's cloud replicas leave for this site, when all sites want more than they give."""
+        known = self._context.traffic[key]
+        # What the others want, not what they were left with: else everybody would seem to fit.
+        decisions = {name: each.state.last or each.decision for name, each in known.items()}
+        decisions[site] = decision
+        policies = {name: each.policy for name, each in known.items()}
+        return settle(decisions, policies, policies[site].cloud_max)[site]
 
     def _services(self, site: str) -> dict[str, InferenceService]:
         """Services that run at a site, by key."""
@@ -138,43 +167,3 @@ class TrafficReconciler:
             if service is not None:
                 found[key] = service
         return found
-
-    def _cloud_ready(self, key: str) -> int:
-        return sum(
-            pod.takes_requests and pod.side == SIDE_CLOUD
-            for pod in self._context.world.pods.by("service", key)
-        )
-
-    def _bounds(self, key: str, service: InferenceService, site: str) -> Bounds:
-        latency = service.spec.shift.latency
-        target = seconds(latency.target)
-        edge, cloud = service.spec.edge.replicas, service.spec.cloud.replicas
-        return Bounds(
-            edge_min=edge.min,
-            edge_max=edge.max,
-            cloud_min=cloud.min,
-            cloud_max=cloud.max,
-            target=target,
-            allowed=1 - latency.percentile / 100,
-            edge_service=self._profile(key, service, SIDE_EDGE, site) or target * _ASSUMED_PART,
-            cloud_service=self._profile(key, service, SIDE_CLOUD, "") or target * _ASSUMED_PART,
-            may_spill=service.spec.cloud.mode != "Never",
-        )
-
-    def _profile(self, key: str, service: InferenceService, side: str, site: str) -> float | None:
-        """Seconds of one request as the model's profile has it for the variant that runs there."""
-        model = self._context.world.models.get(f"{service.metadata.namespace}/{service.spec.model_ref.name}")
-        if model is None:
-            return None
-        for obj in self._context.world.deployments.by("service", key):
-            marks = obj["metadata"]["labels"]
-            if marks[LABEL_SIDE] != side or (site and marks[LABEL_SITE] != site):
-                continue
-            for variant in model.spec.variants:
-                if variant.name == marks.get("edgewise.dev/variant") and variant.profile:
-                    return seconds(variant.profile[0].latency)
-        return None
-
-
-def _share(state: TrafficState) -> float:
-    return state.refused / state.offered if state.offered > 0.5 else 0.0

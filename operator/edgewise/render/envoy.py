@@ -16,9 +16,16 @@ from edgewise.api.meta import SIDE_CLOUD, SIDE_EDGE
 from edgewise.render.access import ROUTER_PORT
 from edgewise.render.envoy_bootstrap import TYPE, http_filter_chain, source
 from edgewise.render.envoy_cluster import cluster
+from edgewise.traffic.policy import Way
 
 #: A body up to this size can be sent a second time, in bytes.
 BODY_LIMIT: Final = 16 * 2**20
+#: A request that finds the cloud's share used up (UO: upstream overflow) was refused, like any other 429.
+_FULL: Final = {
+    "filter": {"response_flag_filter": {"flags": ["UO"]}},
+    "status_code": 429,
+    "headers_to_add": [{"header": {"key": "retry-after", "value": "1"}}],
+}
 _NOBODY: Final = "no server of this service has been started yet; try again later\n"
 
 
@@ -39,10 +46,28 @@ class Backend:
 
 
 @dataclass(frozen=True, slots=True)
+class Orders:
+    """What was decided about a service's requests at a site.
+
+    Attributes:
+        way: what may go to the cloud.
+        in_flight: requests that the site may have there at a time; None for any number.
+        ceiling: largest K of an edge server; None for what it was started with.
+        allowed: share over the target that its law may use at present; None likewise.
+    """
+
+    way: Way = Way.OPEN
+    in_flight: int | None = None
+    ceiling: float | None = None
+    allowed: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """One service at a site.
 
     Attributes:
+        orders: what was decided about its requests.
         timeout: seconds for a request, its second try included.
         patience: seconds for the first try, when there is a second; a server that hangs is left then.
         max_body: bytes of a body that can be sent a second time; a larger one is tried once.
@@ -54,6 +79,7 @@ class Route:
     timeout: float = 30.0
     patience: float = 5.0
     max_body: int = BODY_LIMIT
+    orders: Orders = Orders()
 
 
 def cluster_name(namespace: str, service: str, side: str, revision: str) -> str:
@@ -84,7 +110,8 @@ def files(routes: Iterable[Route]) -> dict[str, str]:
     for route in ordered:
         for backend in route.backends:
             name = cluster_name(route.namespace, route.service, backend.side, backend.revision)
-            documents["cds.json"].append(cluster(name, backend.side))
+            limit = route.orders.in_flight if backend.side == SIDE_CLOUD else None
+            documents["cds.json"].append(cluster(name, backend.side, limit))
             documents[f"eds-{name}.json"] = [_endpoints(name, backend)]
     return {name: _document(resources) for name, resources in documents.items()}
 
@@ -112,6 +139,7 @@ def _listener() -> dict[str, Any]:
                 {
                     "stat_prefix": "requests",
                     "rds": {"route_config_name": "routes", "config_source": source("rds.json")},
+                    "local_reply_config": {"mappers": [_FULL]},
                 }
             )
         ],
@@ -126,6 +154,23 @@ def _virtual_host(route: Route) -> dict[str, Any]:
         "domains": [domain for name in names for domain in (name, f"{name}:*")],
         "request_body_buffer_limit": route.max_body,
         "routes": [{"match": {"prefix": "/"}, **_action(route)}],
+        **_told(route.orders),
+    }
+
+
+def _told(orders: Orders) -> dict[str, Any]:
+    """Headers for the servers; what callers write into them is taken out."""
+    told = {"x-edgewise-ceiling": orders.ceiling, "x-edgewise-allowed": orders.allowed}
+    return {
+        "request_headers_to_remove": [name for name, value in told.items() if value is None],
+        "request_headers_to_add": [
+            {
+                "header": {"key": name, "value": f"{value:.6g}"},
+                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+            }
+            for name, value in told.items()
+            if value is not None
+        ],
     }
 
 
@@ -161,9 +206,10 @@ def _retry(route: Route, other_side: bool) -> dict[str, Any]:
 
     "reset" stands for that, and for a server that does not answer within `patience`.
     """
+    refusals = [429] if route.orders.way in (Way.OPEN, Way.PROBE) else []
     return {
         "retry_on": "retriable-status-codes,connect-failure,refused-stream,reset",
-        "retriable_status_codes": [429, 502, 503, 504],
+        "retriable_status_codes": [*refusals, 502, 503, 504],
         "num_retries": 1,
         "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.001s"},
         "refresh_cluster_on_retry": True,
@@ -174,7 +220,7 @@ def _retry(route: Route, other_side: bool) -> dict[str, Any]:
 def _groups(route: Route) -> list[dict[str, Any]]:
     """Edge before cloud. A side without any address is left out: Envoy answers 503 for an empty cluster."""
     groups = []
-    for side in (SIDE_EDGE, SIDE_CLOUD):
+    for side in (SIDE_EDGE, SIDE_CLOUD) if route.orders.way is not Way.CLOSED else (SIDE_EDGE,):
         clusters = [
             {
                 "cluster_name": cluster_name(route.namespace, route.service, side, backend.revision),

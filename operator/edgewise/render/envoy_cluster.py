@@ -16,11 +16,13 @@ from edgewise.render.envoy_bootstrap import TYPE, source
 _UNLIMITED: Final = 1_000_000
 
 
-def cluster(name: str, side: str) -> dict[str, Any]:
-    """The cluster `name`, as `cluster_name` makes it; its addresses come from a file of its own."""
-    limits = dict.fromkeys(
-        ("max_retries", "max_requests", "max_pending_requests", "max_connections"), _UNLIMITED
-    )
+def cluster(name: str, side: str, in_flight: int | None = None) -> dict[str, Any]:
+    """The cluster `name`, as `cluster_name` makes it; its addresses come from a file of its own.
+
+    `in_flight` is how many requests it may have at a time; None for any number.
+    """
+    limits = dict.fromkeys(("max_retries", "max_pending_requests", "max_connections"), _UNLIMITED)
+    limits["max_requests"] = _UNLIMITED if in_flight is None else in_flight
     return {
         "@type": TYPE + "config.cluster.v3.Cluster",
         "name": name,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from edgewise.serving.settings import Settings
-from edgewise.traffic.admission import Admission, Period, admits, start, step
+from edgewise.traffic.admission import FLOOR, Admission, Period, Target, admits, start, step
 
 
 @dataclass(slots=True)
@@ -27,6 +27,7 @@ class Gate:
     settings: Settings
     draw: Callable[[], float] = random.random
     in_flight: int = 0
+    _target: Target = field(init=False)
     _admission: Admission = field(init=False)
     _offered: int = 0
     _refused: int = 0
@@ -36,6 +37,7 @@ class Gate:
     def __post_init__(self) -> None:
         """Start from the profile, if there is one."""
         target, profile = self.settings.target, self.settings.profile_seconds
+        self._target = target
         if self.learns:
             # n inferences side by side answer n requests in the time of one.
             seconds = None if profile is None else profile / self.settings.concurrency
@@ -52,6 +54,21 @@ class Gate:
     def limit(self) -> float:
         """K, requests in flight; its fraction is a probability."""
         return self._admission.limit
+
+    def heed(self, ceiling: float | None, allowed: float | None) -> None:
+        """Take in what the site's router says, on the operator's behalf; None is what was set at the start.
+
+        Args:
+            ceiling: largest K. It can only lower the one that was set.
+            allowed: share of answers that may be over the target at present.
+        """
+        if self.learns:
+            settled = self.settings.target
+            self._target = Target(
+                latency=settled.latency,
+                allowed=settled.allowed if allowed is None else allowed,
+                ceiling=settled.ceiling if ceiling is None else max(FLOOR, min(ceiling, settled.ceiling)),
+            )
 
     def enter(self) -> bool:
         """Take one more request in, or refuse it. Who enters must `leave`."""
@@ -79,4 +96,4 @@ class Gate:
         )
         self._offered = self._refused = self._ended = self._bad = 0
         if self.learns:
-            self._admission = step(self._admission, period, self.settings.target)
+            self._admission = step(self._admission, period, self._target)

@@ -19,6 +19,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from edgewise.serving.errors import ModelError, RequestError
 from edgewise.serving.model import Model
+from edgewise.serving.orders import read_orders
 from edgewise.serving.protocol import HEADER_LENGTH, Encoded, decode, encode
 from edgewise.serving.service import Service
 
@@ -53,10 +54,12 @@ class Infer:
         model = self.service.model
         if problem is not None or model is None:
             await (problem or refusal(503, "the model is still being loaded"))(scope, receive, send)
-        elif not self.service.gate.enter():
-            await self._refuse(scope, receive, send)
-        else:
+            return
+        self.service.gate.heed(*read_orders(scope["headers"]))
+        if self.service.gate.enter():
             await self._admitted(model, scope, receive, send)
+        else:
+            await self._refuse(scope, receive, send)
 
     def _unservable(self, scope: Scope) -> Response | None:
         """What can be said by the head alone: no such model, not ready, too large."""

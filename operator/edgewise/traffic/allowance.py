@@ -43,7 +43,8 @@ class Allowance:
     all: float = 0.0
     refused: float = 0.0
     lost: float = 0.0
-    told: float = 1.0
+    #: At first what a site without traffic is told, so that starting over tells nobody anything new.
+    told: float = round((1 + GAIN * (AIM - 1)) / STEP) * STEP
 
 
 def spend(old: Allowance, count: ServiceCount, offered: float, allowed: float, seconds: float) -> Allowance:

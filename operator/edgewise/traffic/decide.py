@@ -164,7 +164,7 @@ def _hold(policy: Policy, state: State, why: Reason) -> tuple[State, Decision]:
             offered=state.sizes.offered,
             way=_way(state, policy)[0],
             ceiling=policy.ceiling,
-            allowed=policy.allowed,
+            allowed=policy.allowed * state.allowance.told * _priced(policy),
         )
     last = replace(
         last,
