@@ -15,7 +15,8 @@ from pathlib import Path
 
 from lab import demo_model, product
 from lab.cluster import Lab
-from lab.demo import EDGE, Demo
+from lab.demo import Demo
+from lab.demo_world import EDGE
 from lab.observe import ROOT
 from lab.quickstart import MODEL, NAMESPACE, SERVICE
 from lab.testing import spare_layout

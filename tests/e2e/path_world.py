@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from lab import product
-from lab.demo import SERVERS, Demo
+from lab.demo import Demo
+from lab.demo_world import SERVERS
 from lab.observe import wait_for
 from lab.quickstart import NAMESPACE
 from lab.specs import ControlPlaneOptions

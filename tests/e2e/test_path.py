@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from lab.demo import EDGE, NODES, SERVERS, Demo
+from lab.demo import Demo
+from lab.demo_world import EDGE, NODES, SERVERS
 from lab.errors import CommandFailedError
 from lab.load import Step
 from lab.observe import wait_for

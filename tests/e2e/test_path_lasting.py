@@ -10,7 +10,8 @@ import pytest
 
 import edgewise
 from lab import product, quickstart
-from lab.demo import EDGE, Demo
+from lab.demo import Demo
+from lab.demo_world import EDGE
 from lab.errors import CommandFailedError
 from lab.load import Step
 from lab.observe import wait_for

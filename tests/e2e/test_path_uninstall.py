@@ -7,7 +7,8 @@ import json
 import pytest
 
 from lab import product
-from lab.demo import EDGE, SERVERS, Demo
+from lab.demo import Demo
+from lab.demo_world import EDGE, SERVERS
 from lab.errors import CommandFailedError
 from lab.observe import wait_for
 from lab.quickstart import MODEL, NAMESPACE, SERVICE
