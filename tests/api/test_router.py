@@ -339,3 +339,21 @@ async def test_servers_are_told_by_the_router_and_by_nobody_else(router: Router)
         assert (await router.ask(**forged))[1] == "['2.5'] ['0.035']"
         await follow(router, backend("edge", edge.port))
         assert (await router.ask(**forged))[1] == "[] []"
+
+
+async def test_when_edge_and_cloud_are_gone_or_silent_callers_are_refused_and_see_no_error(
+    router: Router,
+) -> None:
+    async with server(says(429)) as edge, server(hangs) as silent:
+        for cloud in (free_port(), silent.port):
+            await follow(router, backend("edge", edge.port), backend("cloud", cloud), patience=0.2)
+            status, _, headers = await router.ask()
+            assert (status, headers["Retry-After"]) == (429, "1")
+        await follow(router, backend("edge", free_port()))
+        assert (await router.ask())[0] == 429
+
+
+async def test_a_server_that_is_too_slow_for_the_whole_timeout_is_an_error(router: Router) -> None:
+    async with server(hangs) as edge:
+        await follow(router, backend("edge", edge.port))
+        assert (await router.ask())[0] == 504

@@ -109,10 +109,6 @@ class Context:
     def __post_init__(self) -> None:
         self.recorder = Recorder(self.client, self.clock)
 
-    def decisions(self, site: str) -> dict[str, Decision]:
-        """What is in force for the services of a site, by key."""
-        return {key: sites[site].decision for key, sites in self.traffic.items() if site in sites}
-
     def now(self) -> datetime:
         """The time, aware."""
         return datetime.fromtimestamp(self.clock(), UTC)

@@ -22,7 +22,7 @@ from edgewise.cluster.resources import Object
 from edgewise.cluster.world import World
 from edgewise.reconcilers.readiness import route_addresses, serving_revision
 from edgewise.render.envoy import Backend, Orders, Route
-from edgewise.traffic.policy import Decision
+from edgewise.traffic.policy import Decision, Policy
 
 #: Of each side's 1,000.
 ALL: Final = 1000
@@ -35,13 +35,14 @@ _LEAST_PATIENCE: Final = 2.0
 _STEP: Final = 1.25
 
 
-def orders_of(decision: Decision) -> Orders:
+def orders_of(decision: Decision, policy: Policy) -> Orders:
     """What the router and the servers behind it are told of a decision, in steps."""
     return Orders(
         way=decision.way,
         in_flight=None if decision.cloud_in_flight is None else _stepped(decision.cloud_in_flight),
         ceiling=round(decision.ceiling * 4) / 4,
         allowed=round(decision.allowed, 4),
+        cloud_limit=policy.cloud_limit,
     )
 
 
@@ -52,10 +53,10 @@ def _stepped(limit: int) -> int:
     return max(1, int(_STEP ** math.floor(math.log(limit, _STEP) + 1e-9)))
 
 
-def routes_of(world: World, site: str, decisions: Mapping[str, Decision]) -> list[Route]:
+def routes_of(world: World, site: str, orders: Mapping[str, Orders]) -> list[Route]:
     """A route for every service that has a Deployment at the site.
 
-    `decisions` are those about the services there, by key; where there is none nothing is held back.
+    `orders` are those for the services there, by key; where there are none nothing is held back.
     """
     names = {
         (obj["metadata"]["namespace"], obj["metadata"]["labels"][LABEL_SERVICE])
@@ -63,11 +64,10 @@ def routes_of(world: World, site: str, decisions: Mapping[str, Decision]) -> lis
         if LABEL_SERVICE in obj["metadata"]["labels"]
     }
     services = [world.services.get(f"{namespace}/{name}") for namespace, name in sorted(names)]
-    return [_route(world, site, service, decisions) for service in services if service is not None]
+    return [_route(world, site, service, orders) for service in services if service is not None]
 
 
-def _route(world: World, site: str, service: InferenceService, decisions: Mapping[str, Decision]) -> Route:
-    decision = decisions.get(f"{service.metadata.namespace}/{service.metadata.name}")
+def _route(world: World, site: str, service: InferenceService, orders: Mapping[str, Orders]) -> Route:
     target = seconds(service.spec.shift.latency.target)
     timeout = seconds(service.spec.request.timeout)
     return Route(
@@ -77,7 +77,7 @@ def _route(world: World, site: str, service: InferenceService, decisions: Mappin
         timeout=timeout,
         patience=min(timeout / 2, max(_LEAST_PATIENCE, _PATIENCE_TARGETS * target)),
         max_body=int(quantity(service.spec.request.max_body)),
-        orders=Orders() if decision is None else orders_of(decision),
+        orders=orders.get(f"{service.metadata.namespace}/{service.metadata.name}", Orders()),
     )
 
 

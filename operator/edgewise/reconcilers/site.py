@@ -20,7 +20,7 @@ from edgewise.cluster.errors import ConflictError
 from edgewise.cluster.resources import key_of
 from edgewise.fleet.sites import SITE_LABEL, Discovered, Site, discover, site_of
 from edgewise.reconcilers.context import Context, RouterConfiguration, stamp
-from edgewise.reconcilers.routing import routes_of
+from edgewise.reconcilers.routing import orders_of, routes_of
 from edgewise.render import envoy
 from edgewise.render.names import ROUTER
 from edgewise.render.router import Router, config_map, deployment
@@ -55,7 +55,7 @@ class SiteReconciler:
     async def _route(self, site: Site) -> None:
         context, world = self._context, self._context.world
         router = self._router(site)
-        files = envoy.files(routes_of(self._context.world, site.name, self._context.decisions(site.name)))
+        files = envoy.files(routes_of(self._context.world, site.name, self._orders(site.name)))
         self._expect(site.name, envoy.versions(files))
         key = f"{router.namespace}/{router.name}"
         await apply_changed(context.client, config_map(router, files), world.config_maps.get(key))
@@ -64,6 +64,10 @@ class SiteReconciler:
         for pod in world.pods.by("site", (ROUTER, site.name)):
             if not pod.terminating and pod.annotations.get(CONFIG) != version:
                 await context.client.apply(_annotated(pod.namespace, pod.name, version))
+
+    def _orders(self, site: str) -> dict[str, envoy.Orders]:
+        known = {key: sites[site] for key, sites in self._context.traffic.items() if site in sites}
+        return {key: orders_of(each.decision, each.policy) for key, each in known.items()}
 
     def _expect(self, site: str, versions: Mapping[str, str]) -> None:
         """Remember what the routers should go by; their statistics are compared with it."""

@@ -142,7 +142,12 @@ class TrafficReconciler:
         for key, known in here.items():
             known.factor = factors[key]
             known.decision = self._settled(key, site, decisions[key])
-            said = (known.sizes, known.stale, round(known.spilled, 2), orders_of(known.decision))
+            said = (
+                known.sizes,
+                known.stale,
+                round(known.spilled, 2),
+                orders_of(known.decision, known.policy),
+            )
             if said != self._said.get((key, site)):
                 self._said[(key, site)] = said
                 context.enqueue("InferenceService", key, 0)

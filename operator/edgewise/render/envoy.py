@@ -20,11 +20,18 @@ from edgewise.traffic.policy import Way
 
 #: A body up to this size can be sent a second time, in bytes.
 BODY_LIMIT: Final = 16 * 2**20
-#: A request that finds the cloud's share used up (UO: upstream overflow) was refused, like any other 429.
-_FULL: Final = {
-    "filter": {"response_flag_filter": {"flags": ["UO"]}},
-    "status_code": 429,
-    "headers_to_add": [{"header": {"key": "retry-after", "value": "1"}}],
+#: Requests that no side could take are refused, as by a full server, and never an error: the cloud's share
+#: is used up (UO), nobody listens (UF), nobody is left (UH).
+_FULL: Final = {"response_flag_filter": {"flags": ["UO", "UF", "UH"]}}
+#: Nor are those that both sides left without an answer for longer than their patience.
+_SILENT: Final = {
+    "extension_filter": {
+        "name": "envoy.access_loggers.extension_filters.cel",
+        "typed_config": {
+            "@type": TYPE + "extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+            "expression": "response.code_details == 'upstream_per_try_timeout'",
+        },
+    }
 }
 _NOBODY: Final = "no server of this service has been started yet; try again later\n"
 
@@ -54,12 +61,14 @@ class Orders:
         in_flight: requests that the site may have there at a time; None for any number.
         ceiling: largest K of an edge server; None for what it was started with.
         allowed: share over the target that its law may use at present; None likewise.
+        cloud_limit: requests that a cloud server admits at a time; None likewise.
     """
 
     way: Way = Way.OPEN
     in_flight: int | None = None
     ceiling: float | None = None
     allowed: float | None = None
+    cloud_limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +148,19 @@ def _listener() -> dict[str, Any]:
                 {
                     "stat_prefix": "requests",
                     "rds": {"route_config_name": "routes", "config_source": source("rds.json")},
-                    "local_reply_config": {"mappers": [_FULL]},
+                    "local_reply_config": {"mappers": [_refused(_FULL), _refused(_SILENT)]},
                 }
             )
         ],
+    }
+
+
+def _refused(what: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn an answer of Envoy's own into a refusal."""
+    return {
+        "filter": dict(what),
+        "status_code": 429,
+        "headers_to_add": [{"header": {"key": "retry-after", "value": "1"}}],
     }
 
 
@@ -160,7 +178,11 @@ def _virtual_host(route: Route) -> dict[str, Any]:
 
 def _told(orders: Orders) -> dict[str, Any]:
     """Headers for the servers; what callers write into them is taken out."""
-    told = {"x-edgewise-ceiling": orders.ceiling, "x-edgewise-allowed": orders.allowed}
+    told = {
+        "x-edgewise-ceiling": orders.ceiling,
+        "x-edgewise-allowed": orders.allowed,
+        "x-edgewise-cloud-limit": orders.cloud_limit,
+    }
     return {
         "request_headers_to_remove": [name for name, value in told.items() if value is None],
         "request_headers_to_add": [

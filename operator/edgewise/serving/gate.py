@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from edgewise.serving.orders import Orders
 from edgewise.serving.settings import Settings
 from edgewise.traffic.admission import FLOOR, Admission, Period, Target, admits, start, step
 
@@ -18,8 +19,8 @@ class Gate:
     """Admission of one replica.
 
     Attributes:
-        settings: target, ceiling and side. On the cloud side the limit stays at its ceiling: there is nobody
-            to send the overflow to, only a queue to bound.
+        settings: target, ceiling and side. On the cloud side the limit is not learned: there is nobody to
+            send the overflow to, only a queue to bound.
         draw: gives random numbers in [0, 1).
         in_flight: requests admitted and not yet answered.
     """
@@ -55,20 +56,17 @@ class Gate:
         """K, requests in flight; its fraction is a probability."""
         return self._admission.limit
 
-    def heed(self, ceiling: float | None, allowed: float | None) -> None:
-        """Take in what the site's router says, on the operator's behalf; None is what was set at the start.
-
-        Args:
-            ceiling: largest K. It can only lower the one that was set.
-            allowed: share of answers that may be over the target at present.
-        """
+    def heed(self, orders: Orders) -> None:
+        """Take in what the site's router says, on the operator's behalf. It can only lower what was set."""
+        settled = self.settings.target
         if self.learns:
-            settled = self.settings.target
             self._target = Target(
                 latency=settled.latency,
-                allowed=settled.allowed if allowed is None else allowed,
-                ceiling=settled.ceiling if ceiling is None else max(FLOOR, min(ceiling, settled.ceiling)),
+                allowed=orders.allowed or settled.allowed,
+                ceiling=_lower(settled.ceiling, orders.ceiling),
             )
+        else:
+            self._admission = Admission(limit=_lower(settled.ceiling, orders.cloud_limit))
 
     def enter(self) -> bool:
         """Take one more request in, or refuse it. Who enters must `leave`."""
@@ -97,3 +95,7 @@ class Gate:
         self._offered = self._refused = self._ended = self._bad = 0
         if self.learns:
             self._admission = step(self._admission, period, self._target)
+
+
+def _lower(settled: float, told: float | None) -> float:
+    return settled if told is None else max(FLOOR, min(told, settled))

@@ -55,7 +55,7 @@ class Infer:
         if problem is not None or model is None:
             await (problem or refusal(503, "the model is still being loaded"))(scope, receive, send)
             return
-        self.service.gate.heed(*read_orders(scope["headers"]))
+        self.service.gate.heed(read_orders(scope["headers"]))
         if self.service.gate.enter():
             await self._admitted(model, scope, receive, send)
         else:

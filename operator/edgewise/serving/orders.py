@@ -7,21 +7,31 @@ the two, and stays in force while the operator is away.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-CEILING = b"x-edgewise-ceiling"
-ALLOWED = b"x-edgewise-allowed"
-Headers = Iterable[tuple[bytes, bytes]]
+_NAMES = (b"x-edgewise-ceiling", b"x-edgewise-allowed", b"x-edgewise-cloud-limit")
 
 
-def read_orders(headers: Headers) -> tuple[float | None, float | None]:
-    """Ceiling and allowed share out of a request's head; None for what is absent or makes no sense."""
-    found: dict[bytes, bytes] = {}
-    for name, value in headers:
-        if name in (CEILING, ALLOWED):
-            found[name] = value
-    ceiling = _number(found.get(CEILING))
-    allowed = _number(found.get(ALLOWED))
-    return ceiling, allowed if allowed is not None and allowed < 1 else None
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What was told; None for what is absent or makes no sense.
+
+    Attributes:
+        ceiling: largest K of an edge server.
+        allowed: share of answers that may be over the target at present.
+        cloud_limit: requests that a cloud server admits at a time.
+    """
+
+    ceiling: float | None = None
+    allowed: float | None = None
+    cloud_limit: float | None = None
+
+
+def read_orders(headers: Iterable[tuple[bytes, bytes]]) -> Orders:
+    """Orders out of a request's head."""
+    found = {name: value for name, value in headers if name in _NAMES}
+    ceiling, allowed, cloud_limit = (_number(found.get(name)) for name in _NAMES)
+    return Orders(ceiling, allowed if allowed is not None and allowed < 1 else None, cloud_limit)
 
 
 def _number(value: bytes | None) -> float | None:
