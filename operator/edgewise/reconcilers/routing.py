@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from edgewise.api.inferenceservice import InferenceService
@@ -19,6 +19,7 @@ from edgewise.api.meta import (
     seconds,
 )
 from edgewise.cluster.resources import Object
+from edgewise.cluster.views import PodView
 from edgewise.cluster.world import World
 from edgewise.reconcilers.readiness import route_addresses, serving_revision
 from edgewise.render.envoy import Backend, Orders, Route
@@ -33,6 +34,8 @@ _LEAST_PATIENCE: Final = 2.0
 
 #: Limits of the cloud's share in steps of a quarter: a change of one replaces the router's cluster.
 _STEP: Final = 1.25
+#: Up to here every number is a step.
+_EXACT: Final = 4
 
 
 def orders_of(decision: Decision, policy: Policy) -> Orders:
@@ -43,14 +46,15 @@ def orders_of(decision: Decision, policy: Policy) -> Orders:
         ceiling=round(decision.ceiling * 4) / 4,
         allowed=round(decision.allowed, 4),
         cloud_limit=policy.cloud_limit,
+        without=decision.without,
     )
 
 
 def _stepped(limit: int) -> int:
     """The largest step that is not above a limit; the first steps are whole numbers."""
-    if limit <= 1:
+    if limit <= _EXACT:
         return limit
-    return max(1, int(_STEP ** math.floor(math.log(limit, _STEP) + 1e-9)))
+    return int(_STEP ** math.floor(math.log(limit, _STEP) + 1e-9))
 
 
 def routes_of(world: World, site: str, orders: Mapping[str, Orders]) -> list[Route]:
@@ -68,21 +72,27 @@ def routes_of(world: World, site: str, orders: Mapping[str, Orders]) -> list[Rou
 
 
 def _route(world: World, site: str, service: InferenceService, orders: Mapping[str, Orders]) -> Route:
+    told = orders.get(f"{service.metadata.namespace}/{service.metadata.name}", Orders())
     target = seconds(service.spec.shift.latency.target)
     timeout = seconds(service.spec.request.timeout)
     return Route(
         namespace=service.metadata.namespace,
         service=service.metadata.name,
-        backends=_backends(world, site, service),
+        backends=_backends(world, site, service, told.without),
         timeout=timeout,
         patience=min(timeout / 2, max(_LEAST_PATIENCE, _PATIENCE_TARGETS * target)),
         max_body=int(quantity(service.spec.request.max_body)),
-        orders=orders.get(f"{service.metadata.namespace}/{service.metadata.name}", Orders()),
+        orders=told,
     )
 
 
-def _backends(world: World, site: str, service: InferenceService) -> tuple[Backend, ...]:
-    """The revision that serves here has all of the weight; the others stay known, with none."""
+def _backends(
+    world: World, site: str, service: InferenceService, without: Collection[str]
+) -> tuple[Backend, ...]:
+    """The revision that serves here has all of the weight; the others stay known, with none.
+
+    Pods `without` get nothing, as long as there are others.
+    """
     key = f"{service.metadata.namespace}/{service.metadata.name}"
     known: dict[str, dict[str, Object]] = defaultdict(dict)
     for obj in world.deployments.by("service", key):
@@ -90,6 +100,7 @@ def _backends(world: World, site: str, service: InferenceService) -> tuple[Backe
         if marks[LABEL_SIDE] == SIDE_CLOUD or marks.get(LABEL_SITE) == site:
             known[marks[LABEL_SIDE]][marks[LABEL_REVISION]] = obj
     pods = world.pods.by("service", key)
+    pods = [pod for pod in pods if pod.name not in without] or pods
     serving = serving_revision(pods, site, service.status.rollout.stable, known[SIDE_EDGE].keys())
     found = []
     for side in (SIDE_EDGE, SIDE_CLOUD):
@@ -97,6 +108,19 @@ def _backends(world: World, site: str, service: InferenceService) -> tuple[Backe
             addresses = route_addresses(pods, side, revision, site if side == SIDE_EDGE else "")
             found.append(Backend(side, revision, ALL if revision == serving else 0, addresses, _port(obj)))
     return tuple(found)
+
+
+def port_of(world: World, key: str, pod: PodView) -> int | None:
+    """The port that a pod of a service serves at; None when its Deployment is gone."""
+    for obj in world.deployments.by("service", key):
+        marks = obj["metadata"]["labels"]
+        if (marks[LABEL_SIDE], marks[LABEL_SITE], marks[LABEL_REVISION]) == (
+            pod.side,
+            pod.site,
+            pod.revision,
+        ):
+            return _port(obj)
+    return None
 
 
 def _port(obj: Object) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from prometheus_client import Gauge
@@ -11,13 +12,14 @@ from edgewise.api.inferenceservice import InferenceService
 from edgewise.api.meta import LABEL_SERVICE, SIDE_CLOUD, SIDE_EDGE, seconds
 from edgewise.cluster.views import PodView
 from edgewise.reconcilers.context import Context, SiteTraffic
+from edgewise.reconcilers.replica_looks import ReplicaLooks
 from edgewise.reconcilers.routing import orders_of
 from edgewise.reconcilers.traffic_policy import policy_of, state_of
 from edgewise.render.names import ROUTER
 from edgewise.signals import envoy
 from edgewise.signals.scrape import ScrapeError, Scraper
 from edgewise.traffic.decide import State, decide, settle, share_site
-from edgewise.traffic.policy import Decision, Signals
+from edgewise.traffic.policy import Decision, ReplicaSignal, Signals
 from edgewise.traffic.signals import ServiceCount
 
 #: Seconds between two looks at a router.
@@ -30,12 +32,22 @@ _REFUSED: Final = Gauge(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one look showed of a service: counters by router, replicas, and whether a router was silent."""
+
+    counts: Mapping[str, ServiceCount]
+    replicas: tuple[ReplicaSignal, ...]
+    silent: bool
+
+
 class TrafficReconciler:
     """Reads counters, and asks for a pass of a service when a size of it changed."""
 
     def __init__(self, context: Context, scraper: Scraper) -> None:
         self._context = context
         self._scraper = scraper
+        self._replicas = ReplicaLooks(context, scraper)
         #: What was told of a service at a site last; only a change of it is told again.
         self._said: dict[tuple[str, str], object] = {}
 
@@ -70,7 +82,8 @@ class TrafficReconciler:
                     seen[key][router.uid] = count
         self._note_behind(site, behind)
         for key, service in services.items():
-            self._learn(key, service, site, seen[key], silent)
+            replicas = () if silent else await self._replicas.look(key, site, targets[key])
+            self._learn(key, service, site, Seen(seen[key], replicas, silent))
         self._share(site, list(services))
 
     def _behind(self, site: str, router: str, found: envoy.InForce) -> dict[str, str]:
@@ -90,9 +103,7 @@ class TrafficReconciler:
             known.behind = behind
             self._context.enqueue("EdgeSite", site, 0)
 
-    def _learn(
-        self, key: str, service: InferenceService, site: str, seen: Mapping[str, ServiceCount], silent: bool
-    ) -> None:
+    def _learn(self, key: str, service: InferenceService, site: str, seen: Seen) -> None:
         """Decide for one service from what was counted since the last look."""
         context, now = self._context, self._context.clock()
         policy = policy_of(context.world, key, service, site)
@@ -100,23 +111,22 @@ class TrafficReconciler:
         if known is None:
             state = State(sizes=state_of(context.world, key, service, site, now))
             state, decision = decide(None, policy, state, now)
-            known = SiteTraffic(state, policy, decision, last=dict(seen), at=now)
+            known = SiteTraffic(state, policy, decision, last=seen.counts, at=now)
             context.traffic.setdefault(key, {})[site] = known
             return
-        signals = None if silent else self._signals(key, site, known, seen, now)
-        known.policy, known.stale = policy, silent
+        signals = None if seen.silent else self._signals(key, site, known, seen, now)
+        known.policy, known.stale = policy, seen.silent
         known.state, known.decision = decide(signals, policy, known.state, now)
-        if not silent:
-            known.last, known.at = dict(seen), now
+        if not seen.silent:
+            known.last, known.at = seen.counts, now
             _OFFERED.labels(key, site).set(known.state.sizes.offered)
             _REFUSED.labels(key, site).set(known.state.sizes.refused)
 
-    def _signals(
-        self, key: str, site: str, known: SiteTraffic, seen: Mapping[str, ServiceCount], now: float
-    ) -> Signals:
+    def _signals(self, key: str, site: str, known: SiteTraffic, seen: Seen, now: float) -> Signals:
         # A router that is seen for the first time has counted before we looked: it starts the next delta.
         delta = sum(
-            (count.since(known.last[uid]) for uid, count in seen.items() if uid in known.last), ServiceCount()
+            (count.since(known.last[uid]) for uid, count in seen.counts.items() if uid in known.last),
+            ServiceCount(),
         )
         world = self._context.world
         pods = world.pods.by("service", key)
@@ -127,6 +137,7 @@ class TrafficReconciler:
             count=delta,
             edge_ready=sum(pod.takes_requests for pod in edge),
             cloud_ready=sum(pod.takes_requests and pod.side == SIDE_CLOUD for pod in pods),
+            replicas=seen.replicas,
             unknown=sum(pod.node in away for pod in edge),
         )
 

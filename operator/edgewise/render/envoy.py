@@ -62,6 +62,7 @@ class Orders:
         ceiling: largest K of an edge server; None for what it was started with.
         allowed: share over the target that its law may use at present; None likewise.
         cloud_limit: requests that a cloud server admits at a time; None likewise.
+        without: names of edge pods that get none.
     """
 
     way: Way = Way.OPEN
@@ -69,6 +70,7 @@ class Orders:
     ceiling: float | None = None
     allowed: float | None = None
     cloud_limit: float | None = None
+    without: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
