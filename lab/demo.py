@@ -122,7 +122,7 @@ class Demo(World):
             over = sum(s["over_target"] * s["ended"] for s in seconds) / ended
             cloud = sum(s["cloud"] * (s["ended"] - s["failed"]) for s in seconds) / ended
             say(f"   {name:7} {ended:5d} requests, over target {over:.1%}, in the cloud {cloud:.1%}")
-        self.expect_no_failure(load.total)
+        self.expect_no_failure(load.total, refusals_count=False)
         say("   now every edge pod is killed, under load")
         load = self.load([Step(calm, 12)])
         for second in load.seconds():

@@ -8,11 +8,16 @@ import pytest
 
 from edgewise.catalog import catalogue
 from edgewise.cluster.world import World
+from edgewise.reconcilers.context import SiteTraffic
 from edgewise.reconcilers.routing import orders_of, port_of, routes_of
+from edgewise.reconcilers.traffic import is_crowded
 from edgewise.render.envoy import Orders
+from edgewise.traffic.decide import State
 from edgewise.traffic.policy import Decision, Policy, Way
+from edgewise.traffic.sizing import TrafficState
 from lab import quickstart
 
+POLICY = Policy(target=0.08, allowed=0.05, edge_service=0.02, cloud_service=0.02, cloud_max=4)
 KEY = "vision/line-inspection"
 LABELS = {"app.kubernetes.io/managed-by": "edgewise", "edgewise.dev/component": "server",
           "edgewise.dev/service": "line-inspection"}  # fmt: skip
@@ -107,16 +112,38 @@ def test_a_new_revision_takes_no_request_before_it_is_the_stable_one(world: Worl
     assert port_of(world, KEY, new) == 9000
 
 
+def known(in_flight: int | None = None, ceiling: float = 8.0, crowded: bool = False) -> SiteTraffic:
+    decision = Decision(
+        edge=1,
+        cloud=1,
+        demand=0,
+        offered=0,
+        way=Way.OPEN,
+        ceiling=ceiling,
+        allowed=0.04,
+        cloud_in_flight=in_flight,
+    )
+    return SiteTraffic(State(), POLICY, decision, crowded=crowded)
+
+
 def test_orders_move_in_steps() -> None:
-    policy = Policy(target=0.08, allowed=0.05, edge_service=0.02, cloud_service=0.02, cloud_max=4)
+    told = [orders_of(known(count)).in_flight for count in (0, 1, 2, 3, 4, 10, 100)]
+    assert told == [0, 1, 2, 3, 4, 9, 86]
+    assert orders_of(known(101)) == orders_of(known(100))
+    assert orders_of(known()).in_flight is None
+    assert orders_of(known(ceiling=3.1)).ceiling == 3.0
 
-    def told(in_flight: int | None, ceiling: float = 8.0) -> Orders:
-        decision = Decision(edge=1, cloud=1, demand=0, offered=0, way=Way.OPEN, ceiling=ceiling,
-                            allowed=0.04, cloud_in_flight=in_flight)  # fmt: skip
-        return orders_of(decision, policy)
 
-    assert told(None).in_flight is None
-    assert [told(count).in_flight for count in (0, 1, 2, 3, 4, 10, 100)] == [0, 1, 2, 3, 4, 9, 86]
-    assert told(101) == told(100)
-    assert told(None, 3.1).ceiling == 3.0
-    assert told(None).cloud_limit == policy.cloud_limit
+def test_a_cloud_refuses_early_only_while_it_is_crowded() -> None:
+    assert orders_of(known()).cloud_limit is None
+    assert orders_of(known(crowded=True)).cloud_limit == POLICY.cloud_limit
+
+    def at(rate: float, ready: int, before: bool) -> bool:
+        found = known(crowded=before)
+        found.state = State(sizes=TrafficState(refused=rate, cloud_ready=ready))
+        return is_crowded(found)
+
+    assert [at(rate, 1, False) for rate in (10, 40, 43)] == [False, False, True]
+    assert [at(rate, 1, True) for rate in (43, 30, 20)] == [True, True, False]
+    assert not at(80, 2, False)
+    assert at(43, 0, False)

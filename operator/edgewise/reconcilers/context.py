@@ -55,6 +55,8 @@ class SiteTraffic:
     decision: Decision
     #: By what part the ceiling is lowered for neighbours at the site.
     factor: float = 1.0
+    #: More is sent to the cloud than its ready replicas hold, so it is better that they refuse early.
+    crowded: bool = False
     #: Counters at the last look, by router pod, and when that was (steady clock, seconds).
     last: Mapping[str, ServiceCount] = field(default_factory=dict)
     at: float = 0.0

@@ -21,9 +21,9 @@ from edgewise.api.meta import (
 from edgewise.cluster.resources import Object
 from edgewise.cluster.views import PodView
 from edgewise.cluster.world import World
+from edgewise.reconcilers.context import SiteTraffic
 from edgewise.reconcilers.readiness import route_addresses, serving_revision
 from edgewise.render.envoy import Backend, Orders, Route
-from edgewise.traffic.policy import Decision, Policy
 
 #: Of each side's 1,000.
 ALL: Final = 1000
@@ -38,14 +38,15 @@ _STEP: Final = 1.25
 _EXACT: Final = 4
 
 
-def orders_of(decision: Decision, policy: Policy) -> Orders:
-    """What the router and the servers behind it are told of a decision, in steps."""
+def orders_of(known: SiteTraffic) -> Orders:
+    """What the router and the servers behind it are told of what was decided, in steps."""
+    decision = known.decision
     return Orders(
         way=decision.way,
         in_flight=None if decision.cloud_in_flight is None else _stepped(decision.cloud_in_flight),
         ceiling=round(decision.ceiling * 4) / 4,
         allowed=round(decision.allowed, 4),
-        cloud_limit=policy.cloud_limit,
+        cloud_limit=known.policy.cloud_limit if known.crowded else None,
         without=decision.without,
     )
 

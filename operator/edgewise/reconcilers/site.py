@@ -67,7 +67,7 @@ class SiteReconciler:
 
     def _orders(self, site: str) -> dict[str, envoy.Orders]:
         known = {key: sites[site] for key, sites in self._context.traffic.items() if site in sites}
-        return {key: orders_of(each.decision, each.policy) for key, each in known.items()}
+        return {key: orders_of(each) for key, each in known.items()}
 
     def _expect(self, site: str, versions: Mapping[str, str]) -> None:
         """Remember what the routers should go by; their statistics are compared with it."""

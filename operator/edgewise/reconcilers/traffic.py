@@ -26,6 +26,9 @@ from edgewise.traffic.signals import ServiceCount
 PERIOD: Final = 2.0
 #: Seconds that a router has for taking up a configuration; the kubelet's remounting is in them.
 SETTLING: Final = 10.0
+#: Work a second and ready cloud replica above which the cloud is crowded, and the part of it where it is not.
+CROWDED: Final = 0.85
+RELIEVED: Final = 0.6
 _OFFERED: Final = Gauge("edgewise_offered_requests_per_second", "Requests callers make.", ["service", "site"])
 _REFUSED: Final = Gauge(
     "edgewise_spilled_requests_per_second", "Requests that go to the cloud.", ["service", "site"]
@@ -121,6 +124,7 @@ class TrafficReconciler:
             known.last, known.at = seen.counts, now
             _OFFERED.labels(key, site).set(known.state.sizes.offered)
             _REFUSED.labels(key, site).set(known.state.sizes.refused)
+            known.crowded = is_crowded(known)
 
     def _signals(self, key: str, site: str, known: SiteTraffic, seen: Seen, now: float) -> Signals:
         # A router that is seen for the first time has counted before we looked: it starts the next delta.
@@ -157,7 +161,7 @@ class TrafficReconciler:
                 known.sizes,
                 known.stale,
                 round(known.spilled, 2),
-                orders_of(known.decision, known.policy),
+                orders_of(known),
             )
             if said != self._said.get((key, site)):
                 self._said[(key, site)] = said
@@ -183,3 +187,13 @@ class TrafficReconciler:
             if service is not None:
                 found[key] = service
         return found
+
+
+def is_crowded(known: SiteTraffic) -> bool:
+    """Whether the cloud gets more than its ready replicas hold: on above CROWDED, off below a part of it.
+
+    As long as it holds all, a limit would refuse what chance has brought together for a moment.
+    """
+    rates = known.state.sizes
+    load = rates.refused * known.policy.cloud_service / max(1, rates.cloud_ready)
+    return load > (CROWDED * RELIEVED if known.crowded else CROWDED)
