@@ -4,6 +4,8 @@
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
+# Code objects without columns for tracebacks: half a megabyte of the operator.
+ENV PYTHONNODEBUGRANGES=1
 ARG PIP_CERT
 ARG PIP_INDEX_URL
 COPY requirements/operator.txt /tmp/requirements.txt
@@ -23,7 +25,8 @@ RUN rm -rf /opt/edgewise/app/edgewise/agent /opt/edgewise/app/edgewise/serving \
 
 FROM ${BASE}
 COPY --from=build /opt/edgewise /opt/edgewise
-ENV PYTHONPATH=/opt/edgewise/app PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+ENV PYTHONPATH=/opt/edgewise/app PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
+    PYTHONNODEBUGRANGES=1
 USER 65532:65532
 WORKDIR /
 EXPOSE 8081 9090

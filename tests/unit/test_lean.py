@@ -11,8 +11,8 @@ from edgewise.engine import lean
 lean.leave_out_the_synchronous_client()
 import edgewise.engine.operator
 import kubernetes
-print(*(name for name in ("requests", "oauthlib", "websocket", "kubernetes.dynamic") if name in sys.modules))
-import kubernetes.config
+print(*(name for name in ("requests", "oauthlib", "websocket", "kubernetes.client") if name in sys.modules))
+import kubernetes.client, kubernetes.config
 print(kubernetes.config.__name__)
 lean.leave_out_the_synchronous_client()
 print(sys.modules["kubernetes"].config is kubernetes.config)

@@ -11,9 +11,10 @@ from __future__ import annotations
 import sys
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec, module_from_spec
-from typing import Final
+from typing import Final, cast
 
 _NAME: Final = "kubernetes"
+_SYNCHRONOUS: Final = "kubernetes.client"
 
 
 def leave_out_the_synchronous_client() -> None:
@@ -26,3 +27,14 @@ def leave_out_the_synchronous_client() -> None:
     spec = ModuleSpec(_NAME, None, origin=found.origin, is_package=True)
     spec.submodule_search_locations = found.submodule_search_locations
     sys.modules[_NAME] = module_from_spec(spec)
+    _import_kopf_without_it()
+
+
+def _import_kopf_without_it() -> None:
+    """Kopf looks for the synchronous client, to know its classes when it sees one; it can do without."""
+    modules = cast(dict[str, object], sys.modules)
+    modules[_SYNCHRONOUS] = None
+    try:
+        import kopf  # noqa: F401
+    finally:
+        del modules[_SYNCHRONOUS]
