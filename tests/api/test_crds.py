@@ -84,7 +84,11 @@ BAD: list[tuple[str, str, Any, str]] = [
     ("InferenceService", "spec.request", {"maxBody": "1"}, "request.maxBody must be from 1Ki to 256Mi"),
     ("InferenceService", "spec.shift.latency.percentile", 100, "percentile"),
     ("InferenceService", "spec.criticality", "Extreme", "Critical"),
-    ("InferenceService", "spec.residency", {"regions": ["eu"]}, 'unknown field "spec.residency"'),
+    ("InferenceService", "spec.residency", {"regions": []}, "regions"),
+    ("InferenceService", "spec.residency", {"regions": ["EU DE"]}, "regions"),
+    ("InferenceService", "spec.cloud.mode", "Always", "Fallback"),
+    ("InferenceService", "spec.route", {"hostname": "a.example"}, 'unknown field "spec.route"'),
+    ("EdgeSite", "spec.region", "Europe!", "region"),
     (
         "InferenceService",
         "spec.sites.selector",

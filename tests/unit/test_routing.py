@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from edgewise.api.inferenceservice import InferenceService
 from edgewise.catalog import catalogue
+from edgewise.cluster.client import Client
 from edgewise.cluster.world import World
-from edgewise.reconcilers.context import SiteTraffic
+from edgewise.reconcilers.context import Context, Settings, SiteTraffic
 from edgewise.reconcilers.routing import orders_of, port_of, routes_of
+from edgewise.reconcilers.service_decide import decide
+from edgewise.reconcilers.service_view import gather
 from edgewise.reconcilers.traffic import is_crowded
+from edgewise.reconcilers.traffic_policy import policy_of
 from edgewise.render.envoy import Orders
 from edgewise.traffic.decide import State
 from edgewise.traffic.policy import Decision, Policy, Way
@@ -110,6 +115,70 @@ def test_a_new_revision_takes_no_request_before_it_is_the_stable_one(world: Worl
     new = world.pods.get("vision/new")
     assert new is not None
     assert port_of(world, KEY, new) == 9000
+
+
+def site(name: str, tier: str, region: str | None) -> dict[str, Any]:
+    labels = {"edgewise.node-restriction.kubernetes.io/site": name}
+    spec: dict[str, Any] = {"tier": tier, "nodeSelector": {"matchLabels": labels}, "allowedNamespaces": {}}
+    found = {"apiVersion": "edgewise.dev/v1alpha1", "kind": "EdgeSite", "metadata": {"name": name}}
+    return {**found, "spec": spec | ({"region": region} if region else {})}
+
+
+def resident(world: World, *regions: str) -> InferenceService:
+    """The service, with residency in these regions."""
+    service = next(doc for doc in quickstart.manifests() if doc["kind"] == "InferenceService")
+    service["status"] = {"rollout": {"stable": "aa"}}
+    service["spec"]["residency"] = {"regions": list(regions)}
+    service["metadata"]["resourceVersion"] = "-".join(regions)
+    world.services.upsert(service)
+    found = world.services.get(KEY)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("region", "answers"),
+    [("eu-de", True), ("us-east", False), (None, False)],
+    ids=["inside", "outside", "nowhere"],
+)
+def test_residency_holds_in_the_path_whatever_runs_where(
+    world: World, region: str | None, answers: bool
+) -> None:
+    world.sites.upsert(site("plant-1", "Edge", "eu-de"))
+    world.sites.upsert(site("cloud", "Cloud", region))
+    service = resident(world, "eu-de", "eu-fr")
+    assert addresses(world, "edge") == {"aa": ("10.0.0.1", "10.0.0.2")}
+    assert addresses(world, "cloud") == ({"aa": ("10.0.2.1",)} if answers else {})
+    assert policy_of(world, KEY, service, "plant-1").may_leave is answers
+
+
+def test_a_site_that_is_gone_lies_in_no_region(world: World) -> None:
+    resident(world, "eu-de")
+    assert addresses(world, "edge") == addresses(world, "cloud") == {}
+
+
+def test_what_runs_outside_the_regions_goes_and_nothing_new_is_placed_there(world: World) -> None:
+    world.sites.upsert(site("plant-1", "Edge", "eu-de"))
+    world.sites.upsert(site("plant-2", "Edge", "us-east"))
+    world.sites.upsert(site("cloud", "Cloud", None))
+    for name in ("plant-1", "plant-2"):
+        labelled = world.sites.get(name)
+        assert labelled is not None
+        labelled.metadata.labels["line"] = "yes"
+    world.models.upsert(next(doc for doc in quickstart.manifests() if doc["kind"] == "EdgeModel"))
+    world.namespaces.upsert(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "vision", "labels": {}}}
+    )
+    resident(world, "eu-de")
+    settings = Settings("edgewise-system", {"server": "r.example/server@sha256:1"})
+    context = Context(cast(Client, None), world, catalogue.builtin(), settings, lambda *_: None, "cluster")
+    view = gather(context, KEY)
+    assert view is not None
+    assert [found.name for found in view.edges] == ["plant-1"]
+    assert view.abroad == {"plant-2", "cloud"}
+    decision = decide(view)
+    assert {obj["metadata"]["name"] for obj in decision.retired} == {"edge-plant-2-aa", "cloud-cloud-aa"}
+    assert "in the regions of spec.residency" in "; ".join(found.message for found in decision.refused)
 
 
 def known(in_flight: int | None = None, ceiling: float = 8.0, crowded: bool = False) -> SiteTraffic:

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from edgewise.api.conditions import Condition
-from edgewise.api.meta import Metadata, Strict, column, list_map, rules
+from edgewise.api.meta import DNS_LABEL_PATTERN, Metadata, Strict, column, list_map, rules
 from edgewise.api.selector import LabelSelector
 
 Criticality = Literal["Critical", "High", "Normal", "BestEffort"]
@@ -42,6 +42,10 @@ class EdgeSiteSpec(Strict):
         json_schema_extra=column("TIER"),
     )
     node_selector: NodeSelector = Field(description="The nodes of the site.")
+    region: Annotated[str, Field(max_length=63, pattern=DNS_LABEL_PATTERN)] | None = Field(
+        default=None,
+        description="Where the site lies, for services with spec.residency, for example eu-de.",
+    )
     allowed_namespaces: LabelSelector | None = Field(
         default=None, description="Namespaces whose services may run here; absent means none, {} means all."
     )

@@ -9,7 +9,17 @@ from pydantic import ConfigDict, Field
 from edgewise.api.conditions import Condition
 from edgewise.api.edgemodel import SEMVER_PATTERN
 from edgewise.api.edgesite import Criticality
-from edgewise.api.meta import QUANTITY_PATTERN, Duration, Metadata, Name, Strict, column, list_map, rules
+from edgewise.api.meta import (
+    DNS_LABEL_PATTERN,
+    QUANTITY_PATTERN,
+    Duration,
+    Metadata,
+    Name,
+    Strict,
+    column,
+    list_map,
+    rules,
+)
 from edgewise.api.selector import LabelSelector
 
 
@@ -69,9 +79,10 @@ class Cloud(Strict):
         )
     )
 
-    mode: Literal["Never", "Burst"] = Field(
+    mode: Literal["Never", "Fallback", "Burst"] = Field(
         default="Never",
-        description="Never: requests stay at their site. Burst: what the edge refuses goes to Cloud sites.",
+        description="Never: requests stay at their site. Fallback: what the edge cannot answer at all goes "
+        "to Cloud sites. Burst: what the edge refuses, too.",
     )
     replicas: Replicas = Field(default=Replicas(min=0, max=1), description="Replicas over all Cloud sites.")
 
@@ -121,6 +132,18 @@ class RequestLimits(Strict):
     )
 
 
+class Residency(Strict):
+    """Where requests may be answered."""
+
+    regions: Annotated[
+        list[Annotated[str, Field(max_length=63, pattern=DNS_LABEL_PATTERN)]],
+        Field(min_length=1, max_length=32),
+    ] = Field(
+        description="EdgeSite.spec.region of every site that may answer; a site that names none may not.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+
+
 class InferenceServiceSpec(Strict):
     """A model, served at sites, with a latency target and a cloud to spill into."""
 
@@ -133,6 +156,9 @@ class InferenceServiceSpec(Strict):
     edge: Edge = Field(default=Edge(), description="The replicas at each Edge site.")
     cloud: Cloud = Field(default=Cloud(), description="What may leave a site.")
     shift: Shift = Field(description="When work moves from edge to cloud.")
+    residency: Residency | None = Field(
+        default=None, description="Where requests may be answered; absent means anywhere."
+    )
     request: RequestLimits = Field(default=RequestLimits(), description="What one request may take.")
 
 

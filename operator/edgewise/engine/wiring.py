@@ -62,7 +62,7 @@ class Wiring:
                 if service is not None:
                     model = f"{service.metadata.namespace}/{service.spec.model_ref.name}"
                     self._add(Key("EdgeModel", model))
-        if stable_moved:
+        if stable_moved or spec_moved:
             self._edge_sites(key)
 
     def _edge_sites(self, service: str) -> None:

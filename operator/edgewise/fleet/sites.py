@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,6 +44,14 @@ class Site:
             and allowed.matches(namespace)
             and criticality in self.spec.spec.allowed_criticalities
         )
+
+
+def may_answer(site: EdgeSite | None, regions: Collection[str] | None) -> bool:
+    """Whether requests that must stay in `regions` may be answered at a site; None stands for anywhere.
+
+    A site that is gone, or names no region, is in none.
+    """
+    return regions is None or (site is not None and site.spec.region in regions)
 
 
 def site_of(spec: EdgeSite, nodes: Iterable[Node]) -> Site:

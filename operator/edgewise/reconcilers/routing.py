@@ -21,8 +21,10 @@ from edgewise.api.meta import (
 from edgewise.cluster.resources import Object
 from edgewise.cluster.views import PodView
 from edgewise.cluster.world import World
+from edgewise.fleet.sites import may_answer
 from edgewise.reconcilers.context import SiteTraffic
 from edgewise.reconcilers.readiness import route_addresses, serving_revision
+from edgewise.reconcilers.service_view import regions_of
 from edgewise.render.envoy import Backend, Orders, Route
 
 #: Of each side's 1,000.
@@ -96,12 +98,17 @@ def _backends(
     """
     key = f"{service.metadata.namespace}/{service.metadata.name}"
     known: dict[str, dict[str, Object]] = defaultdict(dict)
+    regions = regions_of(service)
     for obj in world.deployments.by("service", key):
         marks = obj["metadata"]["labels"]
+        if not may_answer(world.sites.get(marks[LABEL_SITE]), regions):
+            continue
         if marks[LABEL_SIDE] == SIDE_CLOUD or marks.get(LABEL_SITE) == site:
             known[marks[LABEL_SIDE]][marks[LABEL_REVISION]] = obj
     pods = world.pods.by("service", key)
     pods = [pod for pod in pods if pod.name not in without] or pods
+    # A revision's pods in the cloud may stand at several sites, and not all of them may answer.
+    pods = [pod for pod in pods if may_answer(world.sites.get(pod.site), regions)]
     serving = serving_revision(pods, site, service.status.rollout.stable, known[SIDE_EDGE].keys())
     found = []
     for side in (SIDE_EDGE, SIDE_CLOUD):

@@ -60,7 +60,12 @@ def decide(view: ServiceView) -> ServiceDecision:
                 unverified.append(server.variant.name)
             else:
                 servers.append(server)
-    retired = tuple(obj for obj in view.deployments if rollout.retire and _may_go(view, rollout, obj))
+    retired = tuple(
+        obj
+        for obj in view.deployments
+        if obj["metadata"]["labels"][LABEL_SITE] in view.abroad
+        or (rollout.retire and _may_go(view, rollout, obj))
+    )
     return ServiceDecision(
         rollout=rollout,
         servers=tuple(servers),
@@ -97,7 +102,8 @@ def _cloud_servers(view: ServiceView, revision: Revision) -> Iterator[Server | R
     if view.clouds:
         yield Refused(f"cloud: none of {len(view.clouds)} Cloud sites has a place")
     else:
-        yield Refused("cloud: no EdgeSite of tier Cloud allows this namespace")
+        where = " in the regions of spec.residency" if view.service.spec.residency else ""
+        yield Refused(f"cloud: no EdgeSite of tier Cloud{where} allows this namespace")
 
 
 def _server(view: ServiceView, revision: Revision, site: Site, side: str, replicas: int) -> Server | Refused:

@@ -117,6 +117,10 @@ def _placed(view: ServiceView, decision: ServiceDecision) -> c.Condition:
             "spec.sites.selector selects no Edge site that allows this namespace and criticality "
             f"{view.service.spec.criticality}; look at EdgeSite.spec.allowedNamespaces"
         )
+        if view.abroad:
+            message += (
+                f". spec.residency rules out {', '.join(sorted(view.abroad)[:8])}: see their spec.region"
+            )
         return c.condition(c.PLACED, False, c.NO_SITE, message, generation)
     if decision.refused:
         message = "; ".join(refusal.message for refusal in decision.refused)

@@ -12,7 +12,7 @@ from edgewise.api.meta import seconds
 from edgewise.api.rolloutpolicy import RolloutPolicy, RolloutPolicySpec
 from edgewise.cluster.resources import Object
 from edgewise.cluster.views import PodView
-from edgewise.fleet.sites import Site, site_of
+from edgewise.fleet.sites import Site, may_answer, site_of
 from edgewise.placement.plan import Demand, Placed, Refused, plan
 from edgewise.reconcilers.context import Context, ModelJudgement
 from edgewise.render.names import ROUTER
@@ -35,6 +35,8 @@ class ServiceView:
     #: Sites that the service selects and that allow it, Edge and Cloud, by name.
     edges: tuple[Site, ...]
     clouds: tuple[Site, ...]
+    #: Sites that the service's residency rules out; whatever runs there goes.
+    abroad: frozenset[str]
     #: The revision that is asked for; None when the model or the version is missing.
     wanted: Revision | None
     #: Every kept revision by hash, the wanted one included.
@@ -78,11 +80,13 @@ def gather(context: Context, key: str) -> ServiceView | None:
     model = world.models.get(model_key)
     kept = [revisions.parse(obj["data"]) for obj in world.revisions.by("service", key)]
     wanted = _wanted(context, service, model, kept)
-    allowed = [
-        site_of(spec, world.nodes)
+    selected = [
+        spec
         for spec in sorted(world.sites, key=lambda spec: spec.metadata.name)
         if (spec.spec.tier == "Cloud" or service.spec.sites.selector.matches(spec.metadata.labels))
     ]
+    regions = regions_of(service)
+    allowed = [site_of(spec, world.nodes) for spec in selected if may_answer(spec, regions)]
     allowed = [site for site in allowed if site.allows(namespace.labels, service.spec.criticality)]
     by_hash = {revision.hash: revision for revision in kept}
     if wanted is not None:
@@ -99,6 +103,7 @@ def gather(context: Context, key: str) -> ServiceView | None:
         policy_is_missing=missing,
         edges=tuple(site for site in allowed if site.is_edge),
         clouds=tuple(site for site in allowed if not site.is_edge),
+        abroad=frozenset(spec.metadata.name for spec in selected if not may_answer(spec, regions)),
         wanted=wanted,
         revisions=by_hash,
         plans={
@@ -121,6 +126,12 @@ def gather(context: Context, key: str) -> ServiceView | None:
         stale_sites=tuple(sorted(site for site, known in traffic.items() if known.stale)),
         now=context.clock(),
     )
+
+
+def regions_of(service: InferenceService) -> frozenset[str] | None:
+    """Regions that a service's requests may be answered in; None for anywhere."""
+    residency = service.spec.residency
+    return None if residency is None else frozenset(residency.regions)
 
 
 def _wanted(

@@ -7,6 +7,8 @@ from typing import Final
 from edgewise.api.inferenceservice import InferenceService
 from edgewise.api.meta import LABEL_SIDE, LABEL_SITE, LABEL_VARIANT, SIDE_CLOUD, SIDE_EDGE, seconds
 from edgewise.cluster.world import World
+from edgewise.fleet.sites import may_answer
+from edgewise.reconcilers.service_view import regions_of
 from edgewise.traffic.policy import Policy
 from edgewise.traffic.sizing import TrafficState
 
@@ -30,6 +32,9 @@ def policy_of(world: World, key: str, service: InferenceService, site: str) -> P
         cloud_min=spec.cloud.replicas.min,
         cloud_max=spec.cloud.replicas.max,
         mode=spec.cloud.mode,
+        resident=any(
+            found.spec.tier == "Cloud" and may_answer(found, regions_of(service)) for found in world.sites
+        ),
         criticality=spec.criticality,
     )
 
