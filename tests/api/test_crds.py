@@ -78,6 +78,7 @@ BAD: list[tuple[str, str, Any, str]] = [
     ("InferenceService", "spec.edge.replicas", {"min": 0, "max": 0}, "must be at least 1"),
     ("InferenceService", "spec.cloud.replicas", {"min": 0, "max": 0}, "or write mode: Never"),
     ("InferenceService", "spec.shift.latency.target", "fast", "target"),
+    ("InferenceService", "spec.shift.price", {"perSpilledRequest": "2"}, "perSpilledRequest"),
     ("InferenceService", "spec.request", {"timeout": "2h"}, "request.timeout must be from 100ms to 1h"),
     ("InferenceService", "spec.request", {"timeout": "10ms"}, "request.timeout must be from 100ms to 1h"),
     ("InferenceService", "spec.request", {"maxBody": "1Gi"}, "request.maxBody must be from 1Ki to 256Mi"),

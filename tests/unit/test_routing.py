@@ -152,6 +152,19 @@ def test_residency_holds_in_the_path_whatever_runs_where(
     assert policy_of(world, KEY, service, "plant-1").may_leave is answers
 
 
+def test_what_a_service_declares_becomes_its_policy(world: World) -> None:
+    world.sites.upsert(site("cloud", "Cloud", None))
+    service = world.services.get(KEY)
+    assert service is not None
+    document = service.model_dump(by_alias=True, mode="json")
+    document["spec"]["shift"] |= {"price": {"perSpilledRequest": "0.25"}, "maxInFlight": 4}
+    document["spec"]["cloud"]["mode"] = "Fallback"
+    policy = policy_of(world, KEY, InferenceService.model_validate(document), "plant-1")
+    assert (policy.price, policy.ceiling, policy.mode, policy.may_leave) == (0.25, 4.0, "Fallback", True)
+    assert policy.allowed == pytest.approx(0.05)
+    assert policy.edge_service == pytest.approx(0.02)  # a quarter of the target: no model, no profile
+
+
 def test_a_site_that_is_gone_lies_in_no_region(world: World) -> None:
     resident(world, "eu-de")
     assert addresses(world, "edge") == addresses(world, "cloud") == {}

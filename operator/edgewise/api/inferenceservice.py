@@ -96,6 +96,16 @@ class LatencyTarget(Strict):
     target: Duration = Field(description="Time from request to answer at the replica, for example 80ms.")
 
 
+class Price(Strict):
+    """What it costs to send a request to the cloud, in money or carbon, as the service weighs it."""
+
+    per_spilled_request: Annotated[str, Field(max_length=8, pattern=r"^(0(\.[0-9]+)?|1(\.0+)?)$")] = Field(
+        default="0",
+        description="Late answers that one spilled request weighs as much as: 0.1 says that ten spilled "
+        "requests are as bad as one late answer, so the edge may be late a little more often.",
+    )
+
+
 class Shift(Strict):
     """When work moves from edge to cloud."""
 
@@ -103,6 +113,7 @@ class Shift(Strict):
     max_in_flight: Annotated[int, Field(ge=1, le=64)] = Field(
         default=8, description="Most requests that one edge replica admits at a time."
     )
+    price: Price = Field(default=Price(), description="What spilling costs.")
 
 
 class RequestLimits(Strict):

@@ -36,6 +36,7 @@ def policy_of(world: World, key: str, service: InferenceService, site: str) -> P
             found.spec.tier == "Cloud" and may_answer(found, regions_of(service)) for found in world.sites
         ),
         criticality=spec.criticality,
+        price=float(spec.shift.price.per_spilled_request),
     )
 
 
