@@ -90,6 +90,10 @@ BAD: list[tuple[str, str, Any, str]] = [
     ("InferenceService", "spec.cloud.mode", "Always", "Fallback"),
     ("InferenceService", "spec.route", {"hostname": "a.example"}, 'unknown field "spec.route"'),
     ("EdgeSite", "spec.region", "Europe!", "region"),
+    ("EdgeSite", "spec.upstream", {"url": "inference.cloud.example"}, "url"),
+    ("EdgeSite", "spec.upstream", {"url": "https://cloud.example/path"}, "url"),
+    ("EdgeSite", "spec.upstream", {"url": "https://user@cloud.example"}, "url"),
+    ("EdgeSite", "spec.upstream", {"url": "https://a.example", "credentials": "A b"}, "credentials"),
     (
         "InferenceService",
         "spec.sites.selector",

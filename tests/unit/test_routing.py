@@ -17,6 +17,7 @@ from edgewise.reconcilers.service_view import gather
 from edgewise.reconcilers.traffic import is_crowded
 from edgewise.reconcilers.traffic_policy import policy_of
 from edgewise.render.envoy import Orders
+from edgewise.render.envoy_upstream import Upstream
 from edgewise.traffic.decide import State
 from edgewise.traffic.policy import Decision, Policy, Way
 from edgewise.traffic.sizing import TrafficState
@@ -136,6 +137,16 @@ def resident(world: World, *regions: str) -> InferenceService:
     return found
 
 
+def context_of(world: World) -> Context:
+    """What a pass needs, with the model and the namespace of the service."""
+    world.models.upsert(next(doc for doc in quickstart.manifests() if doc["kind"] == "EdgeModel"))
+    world.namespaces.upsert(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "vision", "labels": {}}}
+    )
+    settings = Settings("edgewise-system", {"server": "r.example/server@sha256:1"})
+    return Context(cast(Client, None), world, catalogue.builtin(), settings, lambda *_: None, "cluster")
+
+
 @pytest.mark.parametrize(
     ("region", "answers"),
     [("eu-de", True), ("us-east", False), (None, False)],
@@ -150,6 +161,46 @@ def test_residency_holds_in_the_path_whatever_runs_where(
     assert addresses(world, "edge") == {"aa": ("10.0.0.1", "10.0.0.2")}
     assert addresses(world, "cloud") == ({"aa": ("10.0.2.1",)} if answers else {})
     assert policy_of(world, KEY, service, "plant-1").may_leave is answers
+
+
+def with_upstream(world: World, **more: str) -> None:
+    document = site("plant-1", "Edge", "eu-de")
+    document["spec"]["upstream"] = {"url": "https://cloud.example", **more}
+    document["metadata"]["labels"] = {"line": "yes"}
+    world.sites.upsert(document)
+
+
+def test_a_site_with_an_upstream_sends_what_it_refuses_there_and_nowhere_else(world: World) -> None:
+    with_upstream(world, credentials="token")
+    (route,) = routes_of(world, "plant-1", {})
+    (cloud,) = [found for found in route.backends if found.side == "cloud"]
+    assert cloud.upstream == Upstream("cloud.example", 443, tls=True, credential=True)
+    assert (cloud.revision, cloud.weight, cloud.addresses) == ("upstream", 1000, ())
+    service = world.services.get(KEY)
+    assert service is not None
+    assert policy_of(world, KEY, service, "plant-1").may_leave
+
+
+def test_an_upstream_outside_the_regions_is_not_used(world: World) -> None:
+    for region, used in ((None, False), ("us-east", False), ("eu-de", True)):
+        with_upstream(world, **({"region": region} if region else {}))
+        service = resident(world, "eu-de")
+        (route,) = routes_of(world, "plant-1", {})
+        assert any(found.upstream for found in route.backends) is used
+        assert policy_of(world, KEY, service, "plant-1").may_leave is used
+
+
+def test_servers_in_the_cloud_go_when_every_site_has_an_upstream(world: World) -> None:
+    context = context_of(world)
+    world.sites.upsert(site("cloud", "Cloud", None))
+    with_upstream(world)
+    view = gather(context, KEY)
+    assert view is not None
+    assert [found.name for found in view.edges] == ["plant-1"]
+    decision = decide(view)
+    assert "cloud-cloud-aa" in {obj["metadata"]["name"] for obj in decision.retired}
+    assert all(server.side == "edge" for server in decision.servers)
+    assert not [found for found in decision.refused if found.message.startswith("cloud")]
 
 
 def test_what_a_service_declares_becomes_its_policy(world: World) -> None:
@@ -178,14 +229,8 @@ def test_what_runs_outside_the_regions_goes_and_nothing_new_is_placed_there(worl
         labelled = world.sites.get(name)
         assert labelled is not None
         labelled.metadata.labels["line"] = "yes"
-    world.models.upsert(next(doc for doc in quickstart.manifests() if doc["kind"] == "EdgeModel"))
-    world.namespaces.upsert(
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "vision", "labels": {}}}
-    )
     resident(world, "eu-de")
-    settings = Settings("edgewise-system", {"server": "r.example/server@sha256:1"})
-    context = Context(cast(Client, None), world, catalogue.builtin(), settings, lambda *_: None, "cluster")
-    view = gather(context, KEY)
+    view = gather(context_of(world), KEY)
     assert view is not None
     assert [found.name for found in view.edges] == ["plant-1"]
     assert view.abroad == {"plant-2", "cloud"}

@@ -7,13 +7,36 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from edgewise.api.conditions import Condition
-from edgewise.api.meta import DNS_LABEL_PATTERN, Metadata, Strict, column, list_map, rules
+from edgewise.api.meta import (
+    DNS_LABEL_PATTERN,
+    DNS_SUBDOMAIN_PATTERN,
+    Metadata,
+    Strict,
+    column,
+    list_map,
+    rules,
+)
 from edgewise.api.selector import LabelSelector
 
 Criticality = Literal["Critical", "High", "Normal", "BestEffort"]
 
 #: A kubelet can set any label on its own node but these; so only they tell where a node stands.
 RESTRICTED_PREFIX = "edgewise.node-restriction.kubernetes.io/"
+
+
+class Upstream(Strict):
+    """The cloud as an address outside the cluster."""
+
+    url: Annotated[
+        str, Field(max_length=253, pattern=r"^https?://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[1-9][0-9]{0,4})?$")
+    ] = Field(description="Scheme, host and, if need be, port; for example https://inference.cloud.example.")
+    region: Annotated[str, Field(max_length=63, pattern=DNS_LABEL_PATTERN)] | None = Field(
+        default=None, description="Where it lies, for services with spec.residency."
+    )
+    credentials: Annotated[str, Field(max_length=253, pattern=DNS_SUBDOMAIN_PATTERN)] | None = Field(
+        default=None,
+        description="Secret in the operator's namespace; its key `authorization` is sent as that header.",
+    )
 
 
 class EdgeSiteSpec(Strict):
@@ -24,6 +47,10 @@ class EdgeSiteSpec(Strict):
             (
                 f"self.nodeSelector.matchLabels.all(k, k.startsWith('{RESTRICTED_PREFIX}'))",
                 f"select nodes by {RESTRICTED_PREFIX} labels: a node could set any other label itself",
+            ),
+            (
+                "!has(self.upstream) || self.tier == 'Edge'",
+                "only Edge sites have an upstream; a Cloud site is where requests go",
             ),
         )
     )
@@ -45,6 +72,10 @@ class EdgeSiteSpec(Strict):
     region: Annotated[str, Field(max_length=63, pattern=DNS_LABEL_PATTERN)] | None = Field(
         default=None,
         description="Where the site lies, for services with spec.residency, for example eu-de.",
+    )
+    upstream: Upstream | None = Field(
+        default=None,
+        description="Where requests that the edge refuses go instead of to Cloud sites of this cluster.",
     )
     allowed_namespaces: LabelSelector | None = Field(
         default=None, description="Namespaces whose services may run here; absent means none, {} means all."

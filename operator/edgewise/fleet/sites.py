@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from edgewise.api.edgesite import RESTRICTED_PREFIX, EdgeSite
+from edgewise.api.edgesite import RESTRICTED_PREFIX, EdgeSite, Upstream
 from edgewise.fleet.nodes import Node
 
 #: The labels that tell where a node stands. A kubelet cannot set them on itself (NodeRestriction).
@@ -52,6 +52,14 @@ def may_answer(site: EdgeSite | None, regions: Collection[str] | None) -> bool:
     A site that is gone, or names no region, is in none.
     """
     return regions is None or (site is not None and site.spec.region in regions)
+
+
+def upstream_of(site: EdgeSite | None, regions: Collection[str] | None) -> Upstream | None:
+    """The address outside the cluster that a site's requests may go to; None when it has none there."""
+    upstream = site.spec.upstream if site is not None else None
+    if upstream is None or (regions is not None and upstream.region not in regions):
+        return None
+    return upstream
 
 
 def site_of(spec: EdgeSite, nodes: Iterable[Node]) -> Site:

@@ -55,6 +55,8 @@ class SiteTraffic:
     decision: Decision
     #: By what part the ceiling is lowered for neighbours at the site.
     factor: float = 1.0
+    #: The cloud is an address outside the cluster, so none of its replicas are ours.
+    outside: bool = False
     #: More is sent to the cloud than its ready replicas hold, so it is better that they refuse early.
     crowded: bool = False
     #: Counters at the last look, by router pod, and when that was (steady clock, seconds).
@@ -66,7 +68,7 @@ class SiteTraffic:
     @property
     def sizes(self) -> Sizes:
         """Replicas wanted at this site's edge, and in the cloud for it."""
-        return Sizes(edge=self.decision.edge, cloud=self.decision.cloud)
+        return Sizes(edge=self.decision.edge, cloud=0 if self.outside else self.decision.cloud)
 
     @property
     def spilled(self) -> float:

@@ -21,12 +21,15 @@ from edgewise.api.meta import (
 from edgewise.cluster.resources import Object
 from edgewise.cluster.views import PodView
 from edgewise.cluster.world import World
-from edgewise.fleet.sites import may_answer
+from edgewise.fleet.sites import may_answer, upstream_of
 from edgewise.reconcilers.context import SiteTraffic
 from edgewise.reconcilers.readiness import route_addresses, serving_revision
 from edgewise.reconcilers.service_view import regions_of
 from edgewise.render.envoy import Backend, Orders, Route
+from edgewise.render.envoy_upstream import parse_upstream
 
+#: In the place of a revision: whatever the address outside serves.
+UPSTREAM: Final = "upstream"
 #: Of each side's 1,000.
 ALL: Final = 1000
 #: A first try is given up after so many times the latency target, and no sooner than after 2 s.
@@ -98,10 +101,12 @@ def _backends(
     """
     key = f"{service.metadata.namespace}/{service.metadata.name}"
     known: dict[str, dict[str, Object]] = defaultdict(dict)
-    regions = regions_of(service)
+    regions, here = regions_of(service), world.sites.get(site)
     for obj in world.deployments.by("service", key):
         marks = obj["metadata"]["labels"]
         if not may_answer(world.sites.get(marks[LABEL_SITE]), regions):
+            continue
+        if marks[LABEL_SIDE] == SIDE_CLOUD and here is not None and here.spec.upstream is not None:
             continue
         if marks[LABEL_SIDE] == SIDE_CLOUD or marks.get(LABEL_SITE) == site:
             known[marks[LABEL_SIDE]][marks[LABEL_REVISION]] = obj
@@ -115,6 +120,10 @@ def _backends(
         for revision, obj in sorted(known[side].items()):
             addresses = route_addresses(pods, side, revision, site if side == SIDE_EDGE else "")
             found.append(Backend(side, revision, ALL if revision == serving else 0, addresses, _port(obj)))
+    upstream = upstream_of(here, regions)
+    if upstream is not None:
+        to = parse_upstream(upstream.url, credential=bool(upstream.credentials))
+        found.append(Backend(SIDE_CLOUD, UPSTREAM, ALL, (), to.port, to))
     return tuple(found)
 
 

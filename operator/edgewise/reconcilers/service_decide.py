@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from edgewise.api.meta import LABEL_REVISION, LABEL_SITE, SIDE_CLOUD, SIDE_EDGE
+from edgewise.api.meta import LABEL_REVISION, LABEL_SIDE, LABEL_SITE, SIDE_CLOUD, SIDE_EDGE
 from edgewise.cluster.resources import Object
 from edgewise.fleet.sites import Site
 from edgewise.placement.plan import Placed, Refused
@@ -64,6 +64,7 @@ def decide(view: ServiceView) -> ServiceDecision:
         obj
         for obj in view.deployments
         if obj["metadata"]["labels"][LABEL_SITE] in view.abroad
+        or (obj["metadata"]["labels"][LABEL_SIDE] == SIDE_CLOUD and not _wants_cloud(view))
         or (rollout.retire and _may_go(view, rollout, obj))
     )
     return ServiceDecision(
@@ -84,8 +85,13 @@ def _servers(view: ServiceView, revision: Revision) -> Iterator[Server | Refused
         )
         count = min(bounds.max, max(bounds.min, wanted if wanted is not None else bounds.min))
         yield _server(view, revision, site, SIDE_EDGE, count)
-    if view.may_spill:
+    if _wants_cloud(view):
         yield from _cloud_servers(view, revision)
+
+
+def _wants_cloud(view: ServiceView) -> bool:
+    """Whether any site sends requests to Cloud sites; those with an upstream of their own do not."""
+    return view.may_spill and not (view.edges and all(site.spec.spec.upstream for site in view.edges))
 
 
 def _cloud_servers(view: ServiceView, revision: Revision) -> Iterator[Server | Refused]:
@@ -147,7 +153,7 @@ def _is_ready(view: ServiceView, revision: Revision) -> bool:
         len(ready_addresses(view.pods, SIDE_EDGE, revision.hash, site.name)) < need for site in placed
     ):
         return False
-    if not view.may_spill:
+    if not _wants_cloud(view):
         return True
     stable = view.service.status.rollout.stable
     before = len(ready_addresses(view.pods, SIDE_CLOUD, stable)) if stable else 0
@@ -160,7 +166,7 @@ def _may_go(view: ServiceView, rollout: Decision, obj: Object) -> bool:
     if marks[LABEL_REVISION] in rollout.run:
         return False
     site = marks[LABEL_SITE]
-    if marks["edgewise.dev/side"] == SIDE_CLOUD:
+    if marks[LABEL_SIDE] == SIDE_CLOUD:
         return True
     here = next((edge for edge in view.edges if edge.name == site), None)
     if here is None:

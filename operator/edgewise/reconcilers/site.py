@@ -76,13 +76,14 @@ class SiteReconciler:
             self._context.routers[site] = RouterConfiguration(versions, self._context.clock())
 
     def _router(self, site: Site) -> Router:
-        settings = self._context.settings
+        settings, upstream = self._context.settings, site.spec.spec.upstream
         return Router(
             namespace=settings.namespace,
             site=site.name,
             site_labels=tuple(sorted(site.spec.spec.node_selector.match_labels.items())),
             image=settings.images[ROUTER],
             owner=settings.owner,
+            credentials=(upstream.credentials or "") if upstream else "",
         )
 
     async def _remove_router(self, name: str) -> None:

@@ -110,15 +110,17 @@ class TrafficReconciler:
         """Decide for one service from what was counted since the last look."""
         context, now = self._context, self._context.clock()
         policy = policy_of(context.world, key, service, site)
+        here = context.world.sites.get(site)
+        outside = here is not None and here.spec.upstream is not None
         known = context.traffic.get(key, {}).get(site)
         if known is None:
             state = State(sizes=state_of(context.world, key, service, site, now))
             state, decision = decide(None, policy, state, now)
-            known = SiteTraffic(state, policy, decision, last=seen.counts, at=now)
+            known = SiteTraffic(state, policy, decision, outside=outside, last=seen.counts, at=now)
             context.traffic.setdefault(key, {})[site] = known
             return
         signals = None if seen.silent else self._signals(key, site, known, seen, now)
-        known.policy, known.stale = policy, seen.silent
+        known.policy, known.stale, known.outside = policy, seen.silent, outside
         known.state, known.decision = decide(signals, policy, known.state, now)
         if not seen.silent:
             known.last, known.at = seen.counts, now
@@ -140,7 +142,9 @@ class TrafficReconciler:
             seconds=max(0.1, now - known.at),
             count=delta,
             edge_ready=sum(pod.takes_requests for pod in edge),
-            cloud_ready=sum(pod.takes_requests and pod.side == SIDE_CLOUD for pod in pods),
+            cloud_ready=(
+                1 if known.outside else sum(pod.takes_requests and pod.side == SIDE_CLOUD for pod in pods)
+            ),
             replicas=seen.replicas,
             unknown=sum(pod.node in away for pod in edge),
         )
@@ -170,7 +174,13 @@ class TrafficReconciler:
 
     def _settled(self, key: str, site: str, decision: Decision) -> Decision:
         """What the service's cloud replicas leave for this site, when all sites want more than they give."""
-        known = self._context.traffic[key]
+        known = {
+            name: each
+            for name, each in self._context.traffic[key].items()
+            if name == site or not each.outside
+        }
+        if known[site].outside:
+            return decision
         # What the others want, not what they were left with: else everybody would seem to fit.
         decisions = {name: each.state.last or each.decision for name, each in known.items()}
         decisions[site] = decision
@@ -194,6 +204,8 @@ def is_crowded(known: SiteTraffic) -> bool:
 
     As long as it holds all, a limit would refuse what chance has brought together for a moment.
     """
+    if known.outside:
+        return False
     rates = known.state.sizes
     load = rates.refused * known.policy.cloud_service / max(1, rates.cloud_ready)
     return load > (CROWDED * RELIEVED if known.crowded else CROWDED)

@@ -7,7 +7,7 @@ from typing import Final
 from edgewise.api.inferenceservice import InferenceService
 from edgewise.api.meta import LABEL_SIDE, LABEL_SITE, LABEL_VARIANT, SIDE_CLOUD, SIDE_EDGE, seconds
 from edgewise.cluster.world import World
-from edgewise.fleet.sites import may_answer
+from edgewise.fleet.sites import may_answer, upstream_of
 from edgewise.reconcilers.service_view import regions_of
 from edgewise.traffic.policy import Policy
 from edgewise.traffic.sizing import TrafficState
@@ -21,6 +21,14 @@ def policy_of(world: World, key: str, service: InferenceService, site: str) -> P
     spec = service.spec
     target = seconds(spec.shift.latency.target)
     assumed = target * _ASSUMED_PART
+    regions, here = regions_of(service), world.sites.get(site)
+    outside = here is not None and here.spec.upstream is not None
+    if outside:
+        # Somebody else's replicas: none of ours to size, and no telling how many there are.
+        cloud_min, cloud_max, resident = 0, 1, upstream_of(here, regions) is not None
+    else:
+        cloud_min, cloud_max = spec.cloud.replicas.min, spec.cloud.replicas.max
+        resident = any(found.spec.tier == "Cloud" and may_answer(found, regions) for found in world.sites)
     return Policy(
         target=target,
         allowed=1 - spec.shift.latency.percentile / 100,
@@ -29,12 +37,10 @@ def policy_of(world: World, key: str, service: InferenceService, site: str) -> P
         ceiling=float(spec.shift.max_in_flight),
         edge_min=spec.edge.replicas.min,
         edge_max=spec.edge.replicas.max,
-        cloud_min=spec.cloud.replicas.min,
-        cloud_max=spec.cloud.replicas.max,
+        cloud_min=cloud_min,
+        cloud_max=cloud_max,
         mode=spec.cloud.mode,
-        resident=any(
-            found.spec.tier == "Cloud" and may_answer(found, regions_of(service)) for found in world.sites
-        ),
+        resident=resident,
         criticality=spec.criticality,
         price=float(spec.shift.price.per_spilled_request),
     )

@@ -16,6 +16,7 @@ from edgewise.api.meta import SIDE_CLOUD, SIDE_EDGE
 from edgewise.render.access import ROUTER_PORT
 from edgewise.render.envoy_bootstrap import TYPE, http_filter_chain, source
 from edgewise.render.envoy_cluster import cluster
+from edgewise.render.envoy_upstream import SDS_FILE, Upstream, secret, upstream_cluster
 from edgewise.traffic.policy import Way
 
 #: A body up to this size can be sent a second time, in bytes.
@@ -43,6 +44,7 @@ class Backend:
     Attributes:
         weight: its share of the side's 1,000.
         addresses: of its pods.
+        upstream: an address outside the cluster, in the place of pods.
     """
 
     side: str
@@ -50,6 +52,7 @@ class Backend:
     weight: int
     addresses: tuple[str, ...]
     port: int
+    upstream: Upstream | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +125,21 @@ def files(routes: Iterable[Route]) -> dict[str, str]:
         for backend in route.backends:
             name = cluster_name(route.namespace, route.service, backend.side, backend.revision)
             limit = route.orders.in_flight if backend.side == SIDE_CLOUD else None
+            if backend.upstream is not None:
+                documents["cds.json"].append(upstream_cluster(name, backend.upstream, limit))
+                documents |= {SDS_FILE: secret()} if backend.upstream.credential else {}
+                continue
             documents["cds.json"].append(cluster(name, backend.side, limit))
             documents[f"eds-{name}.json"] = [_endpoints(name, backend)]
     return {name: _document(resources) for name, resources in documents.items()}
 
 
 def versions(files: Mapping[str, str]) -> dict[str, str]:
-    """The version that each file carries, as the router repeats it once the file is in force."""
-    return {name: str(json.loads(text)["version_info"]) for name, text in files.items()}
+    """The version that each file carries, as the router repeats it once the file is in force.
+
+    Envoy repeats none for secrets.
+    """
+    return {name: str(json.loads(text)["version_info"]) for name, text in files.items() if name != SDS_FILE}
 
 
 def _document(resources: list[Any]) -> str:
@@ -215,6 +225,7 @@ def _action(route: Route) -> dict[str, Any]:
         "route": {
             "timeout": f"{route.timeout:g}s",
             "retry_policy": _retry(route, len(groups) > 1),
+            **_host(route),
             "inline_cluster_specifier_plugin": {
                 "extension": {
                     "name": "envoy.router.cluster_specifier_plugin.priority_group",
@@ -223,6 +234,15 @@ def _action(route: Route) -> dict[str, Any]:
             },
         }
     }
+
+
+def _host(route: Route) -> dict[str, Any]:
+    """The name that the cloud's address goes by; servers in the cluster do not look at it."""
+    for backend in route.backends:
+        if backend.upstream is not None:
+            authority = backend.upstream.authority
+            return {"host_rewrite_literal": authority, "append_x_forwarded_host": True}
+    return {}
 
 
 def _retry(route: Route, other_side: bool) -> dict[str, Any]:
@@ -251,7 +271,7 @@ def _groups(route: Route) -> list[dict[str, Any]]:
                 "weight": backend.weight,
             }
             for backend in route.backends
-            if backend.side == side and backend.weight > 0 and backend.addresses
+            if backend.side == side and backend.weight > 0 and (backend.addresses or backend.upstream)
         ]
         if clusters:
             groups.append({"name": side, "clusters": clusters})

@@ -21,8 +21,6 @@ def cluster(name: str, side: str, in_flight: int | None = None) -> dict[str, Any
 
     `in_flight` is how many requests it may have at a time; None for any number.
     """
-    limits = dict.fromkeys(("max_retries", "max_pending_requests", "max_connections"), _UNLIMITED)
-    limits["max_requests"] = _UNLIMITED if in_flight is None else in_flight
     return {
         "@type": TYPE + "config.cluster.v3.Cluster",
         "name": name,
@@ -30,13 +28,19 @@ def cluster(name: str, side: str, in_flight: int | None = None) -> dict[str, Any
         "connect_timeout": "0.25s" if side == SIDE_EDGE else "1s",
         "lb_policy": "LEAST_REQUEST",
         "eds_cluster_config": {"eds_config": source(f"eds-{name}.json")},
-        "circuit_breakers": {"thresholds": [limits]},
-        "outlier_detection": _OUTLIERS,
+        "circuit_breakers": {"thresholds": [limits(in_flight)]},
+        "outlier_detection": OUTLIERS,
     }
 
 
+def limits(in_flight: int | None) -> dict[str, int]:
+    """Bounds of a cluster: on requests at a time where there is one, and on nothing else."""
+    found = dict.fromkeys(("max_retries", "max_pending_requests", "max_connections"), _UNLIMITED)
+    return found | {"max_requests": _UNLIMITED if in_flight is None else in_flight}
+
+
 #: Servers whose answers are errors or do not come: out for 5 s, then 10, 15 ... Refusals (429) do not count.
-_OUTLIERS: Final = {
+OUTLIERS: Final = {
     "consecutive_5xx": 5,
     "interval": "2s",
     "base_ejection_time": "5s",

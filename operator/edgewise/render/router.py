@@ -8,6 +8,7 @@ from typing import Any
 
 from edgewise.render import envoy_bootstrap as envoy
 from edgewise.render.access import ROUTER_PORT
+from edgewise.render.envoy_upstream import CREDENTIAL_FOLDER, CREDENTIAL_KEY
 from edgewise.render.names import ROUTER, child_name, labels
 
 
@@ -22,6 +23,8 @@ class Router:
     image: str
     #: The operator's Deployment, which owns the routers: they go when edgewise is uninstalled.
     owner: tuple[dict[str, Any], ...]
+    #: Secret with the credential for the site's upstream; empty for none.
+    credentials: str = ""
 
     @property
     def name(self) -> str:
@@ -80,7 +83,10 @@ def deployment(router: Router) -> dict[str, Any]:
                         for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
                     ],
                     "containers": [_container(router)],
-                    "volumes": [{"name": "config", "configMap": {"name": router.name}}],
+                    "volumes": [
+                        {"name": "config", "configMap": {"name": router.name}},
+                        *([_credentials(router)] if router.credentials else []),
+                    ],
                 },
             },
         },
@@ -110,5 +116,18 @@ def _container(router: Router) -> dict[str, Any]:
         "livenessProbe": {**ready, "periodSeconds": 10, "failureThreshold": 6},
         # New connections go elsewhere before this one stops listening.
         "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
-        "volumeMounts": [{"name": "config", "mountPath": envoy.FOLDER, "readOnly": True}],
+        "volumeMounts": [
+            {"name": "config", "mountPath": envoy.FOLDER, "readOnly": True},
+            *([_mount()] if router.credentials else []),
+        ],
     }
+
+
+def _credentials(router: Router) -> dict[str, Any]:
+    """The Secret's one key. Not optional: requests without it would be refused by the upstream anyway."""
+    item = {"key": CREDENTIAL_KEY, "path": CREDENTIAL_KEY}
+    return {"name": "credentials", "secret": {"secretName": router.credentials, "items": [item]}}
+
+
+def _mount() -> dict[str, Any]:
+    return {"name": "credentials", "mountPath": CREDENTIAL_FOLDER, "readOnly": True}
