@@ -8,10 +8,13 @@ import pytest
 
 from edgewise.api.conditions import Condition
 from edgewise.cluster.world import World
-from edgewise.reconcilers.context import Context, ModelJudgement
+from edgewise.reconcilers.context import Context, ModelJudgement, SiteTraffic
 from edgewise.reconcilers.service_decide import ServiceDecision, decide
 from edgewise.reconcilers.service_status import report
 from edgewise.reconcilers.service_view import gather
+from edgewise.traffic.decide import State
+from edgewise.traffic.policy import Decision, Policy, Reason, Way
+from edgewise.traffic.sizing import TrafficState
 from lab import quickstart
 from tests.unit.cluster_world import KEY, context_of, filled_world, site
 
@@ -128,3 +131,21 @@ def test_no_fitting_accelerator_counts_nodes_by_what_they_lack(context: Context)
     assert "hailo-8" in conditions["Placed"].message
     assert decision.servers == ()
     assert not decision.retired
+
+
+def test_what_is_out_of_the_ordinary_about_the_traffic_is_said(context: Context) -> None:
+    policy = Policy(target=0.08, allowed=0.05, edge_service=0.02, cloud_service=0.02, cloud_max=4)
+    decision = Decision(
+        edge=1,
+        cloud=1,
+        demand=5,
+        offered=10,
+        way=Way.CLOSED,
+        ceiling=8,
+        allowed=0.05,
+        reasons=(Reason.NO_HELP, Reason.SPENT),
+    )
+    state = State(sizes=TrafficState(offered=10, refused=3))
+    context.traffic[KEY] = {"plant-1": SiteTraffic(state, policy, decision)}
+    conditions, _ = said(context)
+    assert conditions["Shifting"].message == "the cloud answers 30 % of requests; plant-1: CloudNoHelp"

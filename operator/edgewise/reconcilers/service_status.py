@@ -166,11 +166,12 @@ def _shifting(view: ServiceView) -> c.Condition:
         )
         return c.condition(c.SHIFTING, None, c.SIGNALS_STALE, message, generation)
     share = _edge_share(view.service.status.edge_share, view.edge_share)
+    remarks = "".join(f"; {remark}" for remark in view.remarks[:8])
     if view.may_spill and share is not None and share < 100:
-        return c.condition(
-            c.SHIFTING, True, c.SPILLING, f"the cloud answers {100 - share} % of requests", generation
-        )
-    return c.condition(c.SHIFTING, False, c.AT_EDGE, "requests are answered at their site", generation)
+        message = f"the cloud answers {100 - share} % of requests{remarks}"
+        return c.condition(c.SHIFTING, True, c.SPILLING, message, generation)
+    message = f"requests are answered at their site{remarks}"
+    return c.condition(c.SHIFTING, False, c.AT_EDGE, message, generation)
 
 
 def _ready(view: ServiceView, ready_at: list[str]) -> c.Condition:

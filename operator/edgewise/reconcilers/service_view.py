@@ -18,6 +18,7 @@ from edgewise.reconcilers.context import Context, ModelJudgement
 from edgewise.render.names import ROUTER
 from edgewise.rollout import revision as revisions
 from edgewise.rollout.revision import Revision
+from edgewise.traffic.policy import Reason
 from edgewise.traffic.sizing import Sizes
 
 _DEFAULTS: Final = RolloutPolicySpec()
@@ -51,6 +52,8 @@ class ServiceView:
     sizes: Mapping[str, Sizes]
     edge_share: int | None
     stale_sites: tuple[str, ...]
+    #: What is out of the ordinary about the traffic, as "site: reason".
+    remarks: tuple[str, ...]
     now: float
 
     @property
@@ -124,8 +127,20 @@ def gather(context: Context, key: str) -> ServiceView | None:
         sizes={site: known.sizes for site, known in traffic.items()},
         edge_share=round(100 * max(0.0, 1 - refused / offered)) if offered > 0.5 else None,
         stale_sites=tuple(sorted(site for site, known in traffic.items() if known.stale)),
+        remarks=tuple(
+            f"{site}: {reason}"
+            for site, known in sorted(traffic.items())
+            for reason in known.decision.reasons
+            if reason in REMARKABLE
+        ),
         now=context.clock(),
     )
+
+
+#: Reasons that a person should see in the status; the others come and go with every burst.
+REMARKABLE: Final = frozenset(
+    {Reason.NO_HELP, Reason.PROBING, Reason.SHORT, Reason.UNDERSIZED, Reason.SLOW, Reason.YIELDS}
+)
 
 
 def regions_of(service: InferenceService) -> frozenset[str] | None:
