@@ -1,4 +1,4 @@
-"""``edgewise``: sign and publish models, and try traffic out in virtual time."""
+"""``edgewise``: sign, publish and verify models, and try traffic out in virtual time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgewise import __version__
-from edgewise.cli import simulate
+from edgewise.cli import simulate, verify
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
     push.add_argument("--bundle", type=Path, action="append", help="FOLDER/model.sig when not given")
     push.add_argument("--name", default="")
     push.add_argument("--model-version", default="")
+    verify.add(commands)
     simulate.add(commands)
     return top
 
@@ -37,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # What a command needs is loaded with it: who simulates needs no keys, who signs no queues.
     if arguments.command == "simulate":
         return simulate.run(arguments)
+    if arguments.command == "verify":
+        return verify.run(arguments)
     from edgewise.cli import publish
 
     return publish.run(arguments)

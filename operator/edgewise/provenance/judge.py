@@ -5,8 +5,9 @@ matching Enforce policy is satisfied in full, and all signatures are about exact
 The checks run in the order of CHECKS; the first that objects decides. Anything unforeseen denies.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Final, TypeVar
 
 from edgewise.provenance import reasons
@@ -218,9 +219,20 @@ def _matching_policy(stored: PolicySpec, case: Case) -> TrustPolicy | None:
 
 
 def _satisfied(policy: TrustPolicy, case: Case) -> list[Evidence]:
-    signed = gather_signed(
-        policy, _known(case.artifact), _known(case.digest), case.variant.bundles, case.request.now
-    )
+    return satisfy(policy, _known(case.artifact), _known(case.digest), case.variant.bundles, case.request.now)
+
+
+def satisfy(
+    policy: TrustPolicy, artifact: Artifact, digest: Digest, bundles: Sequence[bytes], now: datetime
+) -> list[Evidence]:
+    """The evidence that one policy is satisfied in full, by signatures over exactly these files.
+
+    Whom the policy is about is not asked here.
+
+    Raises:
+        ProvenanceError: it is not, with the most telling reason.
+    """
+    signed = gather_signed(policy, artifact, digest, bundles, now)
     return [evidence for requirement in policy.require for evidence in _required(policy, requirement, signed)]
 
 

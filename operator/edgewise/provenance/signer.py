@@ -27,8 +27,8 @@ class UnsignableError(ValueError):
     """The directory holds something that cannot be signed; the message names it and says what to do."""
 
 
-def list_files(directory: Path) -> tuple[File, ...]:
-    """Every file of a model directory, hashed, sorted by path.
+def list_files(directory: Path, ignored: frozenset[str] = SIGNATURE_NAMES) -> tuple[File, ...]:
+    """Every file of a model directory but the `ignored` paths, hashed, sorted by path.
 
     Raises:
         UnsignableError: a symbolic link, device, socket or pipe, an unacceptable name, or no file at all.
@@ -40,7 +40,7 @@ def list_files(directory: Path) -> tuple[File, ...]:
             path = Path(root) / name
             relative = path.relative_to(directory).as_posix()
             mode = path.lstat().st_mode
-            if stat.S_ISDIR(mode) or relative in SIGNATURE_NAMES:
+            if stat.S_ISDIR(mode) or relative in ignored:
                 continue
             if not stat.S_ISREG(mode):
                 raise UnsignableError(
@@ -54,6 +54,18 @@ def list_files(directory: Path) -> tuple[File, ...]:
     if problem := set_problem_of([file.path for file in files]):
         raise UnsignableError(f"names collide on some systems: {problem}; rename one")
     return tuple(sorted(files))
+
+
+def hash_file(path: Path, name: str) -> File:
+    """One file, hashed, under a name of its own.
+
+    Raises:
+        UnsignableError: no regular file, or it changed meanwhile.
+        OSError: it cannot be read.
+    """
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise UnsignableError(f"{path}: only regular files can be signed; name the file itself")
+    return _hashed(path, name)
 
 
 def directory_digest(directory: Path) -> Digest:
