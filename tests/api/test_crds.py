@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edgewise.provenance.policy import ArtifactLimits, read_policy
 from lab import quickstart
 from lab.cluster import Lab
 from lab.errors import CommandFailedError
@@ -108,7 +110,12 @@ BAD: list[tuple[str, str, Any, str]] = [
     ("TrustPolicy", "spec.match.sources", ["https://registry.example/**"], "sources"),
     ("TrustPolicy", "spec.match.sources", [], "sources"),
     ("TrustPolicy", "spec.authorities.0.key.pem", "secret", "pem"),
-    ("TrustPolicy", "spec.mode", "Audit", 'unknown field "spec.mode"'),
+    ("TrustPolicy", "spec.mode", "Warn", "Enforce"),
+    ("TrustPolicy", "spec.authorities.0.key.notAfter", "soon", "notAfter"),
+    ("TrustPolicy", "spec.formats", {"allow": []}, "allow"),
+    ("TrustPolicy", "spec.artifact", {"allowedIgnorePaths": [""]}, "allowedIgnorePaths"),
+    ("TrustPolicy", "spec.artifact", {"maxBundleBytes": "much"}, "maxBundleBytes"),
+    ("TrustPolicy", "spec.freshness", {"monotonic": True}, 'unknown field "spec.freshness"'),
     ("EdgeSite", "spec.nodeSelector.matchLabels", {"zone": "a"}, "a node could set any other label itself"),
     ("EdgeSite", "spec.nodeSelector.matchLabels", {}, "matchLabels"),
     ("EdgeSite", "spec.tier", "Fog", "Edge"),
@@ -124,6 +131,29 @@ def test_a_wrong_manifest_is_refused_and_told_what_to_write(
     with pytest.raises(CommandFailedError) as refused:
         try_out(lab, document)
     assert says in str(refused.value)
+
+
+def test_a_policy_with_everything_in_it_is_stored_as_the_verifier_reads_it(lab: Lab) -> None:
+    document = sample("TrustPolicy")
+    document["spec"] |= {
+        "mode": "Audit",
+        "formats": {"allow": ["onnx", "tvm"]},
+        "artifact": {
+            "maxFiles": 7,
+            "maxBytes": "1Gi",
+            "maxBundleBytes": "1Mi",
+            "allowedIgnorePaths": ["model.sig", "README.md"],
+        },
+    }
+    document["spec"]["authorities"][0]["key"]["notAfter"] = "2027-01-01T00:00:00Z"
+    stored = json.loads(
+        lab.kubectl("apply", "--dry-run=server", "-o", "json", "-f", "-", text=json.dumps(document))
+    )
+    read = read_policy("sample", "", stored["spec"])
+    assert not read.enforce
+    assert read.formats == {"onnx", "tvm"}
+    assert read.artifact == ArtifactLimits(frozenset({"model.sig", "README.md"}), 7, 1 << 30, 1 << 20)
+    assert read.authorities[0].not_after == datetime(2027, 1, 1, tzinfo=UTC)
 
 
 def test_bytes_change_only_together_with_the_version(lab: Lab) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
-from edgewise.api.meta import Metadata, Name, Quantity, Strict, list_map, rules
+from edgewise.api.meta import DNS_LABEL_PATTERN, Metadata, Name, Quantity, Strict, list_map, rules
 from edgewise.api.selector import LabelSelector
 
 SOURCE_PATTERN = r"^oci://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[1-9][0-9]{0,4})?(/[a-z0-9._*-]+)+$"
@@ -38,6 +38,12 @@ class KeyAuthority(Strict):
             pattern=r"^-----BEGIN PUBLIC KEY-----\n[A-Za-z0-9+/=\n]+-----END PUBLIC KEY-----\n?$",
         ),
     ] = Field(description="Public key in PEM: ECDSA P-256, P-384, P-521 or Ed25519.")
+    not_after: (
+        Annotated[str, Field(max_length=20, pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z$")] | None
+    ) = Field(
+        default=None,
+        description="What it signed counts until then, for example 2027-01-01T00:00:00Z; absent: always.",
+    )
 
 
 class Authority(Strict):
@@ -66,6 +72,31 @@ class ArtifactLimits(Strict):
         default=10000, description="Most files in a model."
     )
     max_bytes: Quantity = Field(default="200Gi", description="Most bytes in a model.")
+    max_bundle_bytes: Quantity | None = Field(
+        default=None, description="Most bytes of a signature bundle; absent means 16Mi."
+    )
+    allowed_ignore_paths: (
+        Annotated[
+            list[Annotated[str, Field(min_length=1, max_length=255)]], Field(min_length=1, max_length=16)
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="Files that a signature may leave out; they are never mounted. Absent means model.sig.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+
+
+class Formats(Strict):
+    """Which model formats may be used."""
+
+    allow: Annotated[
+        list[Annotated[str, Field(max_length=32, pattern=DNS_LABEL_PATTERN)]],
+        Field(min_length=1, max_length=32),
+    ] = Field(
+        description="Only these; a format that runs its publisher's code has to be listed to be used.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
 
 
 class TrustPolicySpec(Strict):
@@ -81,6 +112,11 @@ class TrustPolicySpec(Strict):
     )
 
     match: Match = Field(description="Which models in which namespaces.")
+    mode: Literal["Enforce", "Audit"] | None = Field(
+        default=None,
+        description="Enforce, which absent means: it has to hold. Audit: it is judged and reported, and "
+        "neither grants nor denies.",
+    )
     authorities: Annotated[list[Authority], Field(min_length=1, max_length=16)] = Field(
         description="Who may sign.", json_schema_extra=list_map()
     )
@@ -93,6 +129,9 @@ class TrustPolicySpec(Strict):
                 "threshold is larger than the number of authorities in anyOf: it can never be met",
             )
         ),
+    )
+    formats: Formats | None = Field(
+        default=None, description="Which formats may be used; absent means those that are data only."
     )
     artifact: ArtifactLimits = Field(default=ArtifactLimits(), description="Limits of what is looked at.")
 
