@@ -15,6 +15,7 @@ from edgewise.provenance.policy import ArtifactLimits, read_policy
 from lab import quickstart
 from lab.cluster import Lab
 from lab.errors import CommandFailedError
+from lab.quickstart import Publisher
 
 pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).resolve().parents[2]
@@ -145,7 +146,8 @@ def test_a_policy_with_everything_in_it_is_stored_as_the_verifier_reads_it(lab: 
             "allowedIgnorePaths": ["model.sig", "README.md"],
         },
     }
-    document["spec"]["authorities"][0]["key"]["notAfter"] = "2027-01-01T00:00:00Z"
+    key = document["spec"]["authorities"][0]["key"]
+    key |= {"pem": Publisher.new().public_pem, "notAfter": "2027-01-01T00:00:00Z"}
     stored = json.loads(
         lab.kubectl("apply", "--dry-run=server", "-o", "json", "-f", "-", text=json.dumps(document))
     )
