@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from edgewise.api.inferenceservice import InferenceService
@@ -12,10 +14,16 @@ from edgewise.reconcilers.service_decide import decide
 from edgewise.reconcilers.service_view import gather
 from edgewise.reconcilers.traffic import is_crowded
 from edgewise.reconcilers.traffic_policy import policy_of
+from edgewise.reconcilers.traffic_start import traffic_of
+from edgewise.render import envoy
 from edgewise.render.envoy import Orders
 from edgewise.render.envoy_upstream import Upstream
+from edgewise.render.router import router_name
+from edgewise.traffic.allowance import resume
 from edgewise.traffic.decide import State
-from edgewise.traffic.policy import Decision, Policy, Way
+from edgewise.traffic.decide import decide as decide_traffic
+from edgewise.traffic.policy import Decision, Policy, Signals, Way
+from edgewise.traffic.signals import ServiceCount
 from edgewise.traffic.sizing import TrafficState
 from tests.unit.cluster_world import (
     KEY,
@@ -192,3 +200,40 @@ def test_a_cloud_refuses_early_only_while_it_is_crowded() -> None:
     assert [at(rate, 1, True) for rate in (43, 30, 20)] == [True, True, False]
     assert not at(80, 2, False)
     assert at(43, 0, False)
+
+
+@pytest.mark.parametrize("told", [0.3, 0.8, 1.0, 1.5])
+def test_an_operator_that_starts_over_tells_routers_what_they_are_told_already(
+    world: World, told: float
+) -> None:
+    world.sites.upsert(site("plant-1", "Edge", None))
+    world.sites.upsert(site("cloud", "Cloud", None))
+    context = context_of(world)
+    service = world.services.get(KEY)
+    assert service is not None
+    first = traffic_of(context, KEY, service, "plant-1")
+    first.state = State(sizes=first.state.sizes, allowance=resume(told, first.policy.allowed))
+    first.state, first.decision = decide_traffic(None, first.policy, replace(first.state, last=None), 0.0)
+    files = envoy.files(routes_of(world, "plant-1", {KEY: orders_of(first)}))
+    name = router_name("plant-1")
+    world.config_maps.upsert(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": "edgewise-system", "labels": {}},
+            "data": files,
+        }
+    )
+    again = context_of(world)
+    second = traffic_of(again, KEY, service, "plant-1")
+    assert envoy.files(routes_of(world, "plant-1", {KEY: orders_of(second)})) == files
+    # And a look without traffic changes nothing either.
+    quiet = Signals(seconds=2.0, count=ServiceCount(), edge_ready=2, cloud_ready=1)
+    second.state, second.decision = decide_traffic(quiet, second.policy, second.state, again.clock() + 2.0)
+    assert envoy.files(routes_of(world, "plant-1", {KEY: orders_of(second)})) == files
+
+
+def test_routes_of_somebody_else_tell_nothing() -> None:
+    for text in ("", "[]", "{}", '{"resources": []}'):
+        with pytest.raises((KeyError, TypeError, ValueError, IndexError)):
+            envoy.standing_orders(text)

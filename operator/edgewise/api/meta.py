@@ -131,3 +131,8 @@ class Metadata(BaseModel):
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
     deletion_timestamp: str | None = None
+
+    @property
+    def key(self) -> str:
+        """``namespace/name``, or ``name`` of what has no namespace."""
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name

@@ -68,13 +68,18 @@ def routes_of(world: World, site: str, orders: Mapping[str, Orders]) -> list[Rou
 
     `orders` are those for the services there, by key; where there are none nothing is held back.
     """
-    names = {
-        (obj["metadata"]["namespace"], obj["metadata"]["labels"][LABEL_SERVICE])
+    return [_route(world, site, service, orders) for service in services_at(world, site)]
+
+
+def services_at(world: World, site: str) -> list[InferenceService]:
+    """Services that have a Deployment at a site, in order of their keys."""
+    keys = {
+        f"{obj['metadata']['namespace']}/{obj['metadata']['labels'][LABEL_SERVICE]}"
         for obj in world.deployments.by("site", site)
         if LABEL_SERVICE in obj["metadata"]["labels"]
     }
-    services = [world.services.get(f"{namespace}/{name}") for namespace, name in sorted(names)]
-    return [_route(world, site, service, orders) for service in services if service is not None]
+    found = (world.services.get(key) for key in sorted(keys))
+    return [service for service in found if service is not None]
 
 
 def _route(world: World, site: str, service: InferenceService, orders: Mapping[str, Orders]) -> Route:

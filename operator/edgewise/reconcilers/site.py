@@ -20,7 +20,8 @@ from edgewise.cluster.errors import ConflictError
 from edgewise.cluster.resources import key_of
 from edgewise.fleet.sites import SITE_LABEL, Discovered, Site, discover, site_of
 from edgewise.reconcilers.context import Context, RouterConfiguration, stamp
-from edgewise.reconcilers.routing import orders_of, routes_of
+from edgewise.reconcilers.routing import orders_of, routes_of, services_at
+from edgewise.reconcilers.traffic_start import traffic_of
 from edgewise.render import envoy
 from edgewise.render.names import ROUTER
 from edgewise.render.router import Router, config_map, deployment
@@ -66,8 +67,9 @@ class SiteReconciler:
                 await context.client.apply(_annotated(pod.namespace, pod.name, version))
 
     def _orders(self, site: str) -> dict[str, envoy.Orders]:
-        known = {key: sites[site] for key, sites in self._context.traffic.items() if site in sites}
-        return {key: orders_of(each) for key, each in known.items()}
+        context = self._context
+        services = {service.metadata.key: service for service in services_at(context.world, site)}
+        return {key: orders_of(traffic_of(context, key, found, site)) for key, found in services.items()}
 
     def _expect(self, site: str, versions: Mapping[str, str]) -> None:
         """Remember what the routers should go by; their statistics are compared with it."""

@@ -14,11 +14,12 @@ from edgewise.cluster.views import PodView
 from edgewise.reconcilers.context import Context, SiteTraffic
 from edgewise.reconcilers.replica_looks import ReplicaLooks
 from edgewise.reconcilers.routing import orders_of
-from edgewise.reconcilers.traffic_policy import policy_of, state_of
+from edgewise.reconcilers.traffic_policy import policy_of
+from edgewise.reconcilers.traffic_start import traffic_of
 from edgewise.render.names import ROUTER
 from edgewise.signals import envoy
 from edgewise.signals.scrape import ScrapeError, Scraper
-from edgewise.traffic.decide import State, decide, settle, share_site
+from edgewise.traffic.decide import decide, settle, share_site
 from edgewise.traffic.policy import Decision, ReplicaSignal, Signals
 from edgewise.traffic.signals import ServiceCount
 
@@ -112,13 +113,7 @@ class TrafficReconciler:
         policy = policy_of(context.world, key, service, site)
         here = context.world.sites.get(site)
         outside = here is not None and here.spec.upstream is not None
-        known = context.traffic.get(key, {}).get(site)
-        if known is None:
-            state = State(sizes=state_of(context.world, key, service, site, now))
-            state, decision = decide(None, policy, state, now)
-            known = SiteTraffic(state, policy, decision, outside=outside, last=seen.counts, at=now)
-            context.traffic.setdefault(key, {})[site] = known
-            return
+        known = traffic_of(context, key, service, site)
         signals = None if seen.silent else self._signals(key, site, known, seen, now)
         known.policy, known.stale, known.outside = policy, seen.silent, outside
         known.state, known.decision = decide(signals, policy, known.state, now)

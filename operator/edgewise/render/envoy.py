@@ -34,6 +34,12 @@ _SILENT: Final = {
         },
     }
 }
+#: Headers for the servers, by the order that they carry.
+_HEADERS: Final = {
+    "ceiling": "x-edgewise-ceiling",
+    "allowed": "x-edgewise-allowed",
+    "cloud_limit": "x-edgewise-cloud-limit",
+}
 _NOBODY: Final = "no server of this service has been started yet; try again later\n"
 
 
@@ -142,6 +148,25 @@ def versions(files: Mapping[str, str]) -> dict[str, str]:
     return {name: str(json.loads(text)["version_info"]) for name, text in files.items() if name != SDS_FILE}
 
 
+def standing_orders(routes: str) -> dict[str, Orders]:
+    """What a written rds.json tells the servers, by service key (``namespace/name``).
+
+    Raises:
+        KeyError, IndexError, TypeError, ValueError: it is no rds.json of ours.
+    """
+    found = {}
+    for host in json.loads(routes)["resources"][0]["virtual_hosts"]:
+        service, _, namespace = host["name"].partition(".")
+        told = {entry["header"]["key"]: entry["header"]["value"] for entry in host["request_headers_to_add"]}
+        numbers = {name: float(told[header]) for name, header in _HEADERS.items() if header in told}
+        found[f"{namespace}/{service}"] = Orders(
+            ceiling=numbers.get("ceiling"),
+            allowed=numbers.get("allowed"),
+            cloud_limit=numbers.get("cloud_limit"),
+        )
+    return found
+
+
 def _document(resources: list[Any]) -> str:
     """A discovery response whose version is the hash of its resources."""
     content = json.dumps(resources, sort_keys=True, separators=(",", ":"))
@@ -190,11 +215,7 @@ def _virtual_host(route: Route) -> dict[str, Any]:
 
 def _told(orders: Orders) -> dict[str, Any]:
     """Headers for the servers; what callers write into them is taken out."""
-    told = {
-        "x-edgewise-ceiling": orders.ceiling,
-        "x-edgewise-allowed": orders.allowed,
-        "x-edgewise-cloud-limit": orders.cloud_limit,
-    }
+    told = {header: getattr(orders, name) for name, header in _HEADERS.items()}
     return {
         "request_headers_to_remove": [name for name, value in told.items() if value is None],
         "request_headers_to_add": [

@@ -29,7 +29,12 @@ class Router:
     @property
     def name(self) -> str:
         """Name of the Deployment and of the ConfigMap."""
-        return child_name("edgewise-router", self.site)
+        return router_name(self.site)
+
+
+def router_name(site: str) -> str:
+    """Name of the Deployment and the ConfigMap of a site's router."""
+    return child_name("edgewise-router", site)
 
 
 def config_map(router: Router, files: Mapping[str, str]) -> dict[str, Any]:

@@ -47,6 +47,17 @@ class Allowance:
     told: float = round((1 + GAIN * (AIM - 1)) / STEP) * STEP
 
 
+def resume(told: float, allowed: float) -> Allowance:
+    """An allowance as if little had been seen yet, and just that was why `told` is told.
+
+    For an operator that starts over: without traffic it goes on to tell the same, and the first seconds of
+    traffic outweigh what is made up here.
+    """
+    told = min(MOST, max(LEAST, told))
+    spent = allowed * (AIM - (told - 1) / GAIN)
+    return Allowance(bad=spent, all=1.0, told=told)
+
+
 def spend(old: Allowance, count: ServiceCount, offered: float, allowed: float, seconds: float) -> Allowance:
     """Take a period in, and say anew what is left. `offered` is the smoothed rate in requests/s."""
     fade = math.exp(-seconds / MEMORY)

@@ -108,7 +108,7 @@ def _decision(seen: State, sizes: Sizes, signals: Signals, policy: Policy) -> De
         offered=seen.sizes.offered,
         way=way,
         ceiling=policy.ceiling,
-        allowed=policy.allowed * part * _priced(policy),
+        allowed=policy.allowed * part * priced(policy),
         cloud_in_flight=cap,
         share=seen.weights.share if policy.gateway and policy.may_leave else 1.0,
         without=seen.watched.out,
@@ -131,7 +131,7 @@ def _way(seen: State, policy: Policy) -> tuple[Way, int | None]:
     return (Way.FAILURES if policy.mode == "Fallback" else Way.OPEN), cap
 
 
-def _priced(policy: Policy) -> float:
+def priced(policy: Policy) -> float:
     """A price per spilled request lets the edge be late more often: up to twice, at one late request each."""
     return 1.0 + min(1.0, max(0.0, policy.price))
 
@@ -164,7 +164,7 @@ def _hold(policy: Policy, state: State, why: Reason) -> tuple[State, Decision]:
             offered=state.sizes.offered,
             way=_way(state, policy)[0],
             ceiling=policy.ceiling,
-            allowed=policy.allowed * state.allowance.told * _priced(policy),
+            allowed=policy.allowed * state.allowance.told * priced(policy),
         )
     last = replace(
         last,
