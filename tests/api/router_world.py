@@ -16,7 +16,8 @@ import pytest
 from aiohttp import web
 
 from edgewise.render import envoy, envoy_bootstrap
-from edgewise.render.envoy import Backend, Orders, Route
+from edgewise.render.envoy import Backend, Route
+from edgewise.render.orders import Orders
 from edgewise.signals.envoy import PATH, InForce, in_force
 from lab import toolchain
 from lab.progress import Silent

@@ -9,7 +9,8 @@ import pytest
 from aiohttp import web
 
 from edgewise.render import envoy
-from edgewise.render.envoy import Backend, Orders, Route
+from edgewise.render.envoy import Backend, Route
+from edgewise.render.orders import Orders
 from edgewise.signals.envoy import counts
 from edgewise.traffic.policy import Way
 from tests.api.router_world import Router, backend, follow, free_port, hangs, says, server

@@ -9,8 +9,9 @@ import pytest
 from aiohttp import web
 
 from edgewise.render import envoy_upstream
-from edgewise.render.envoy import Backend, Orders
+from edgewise.render.envoy import Backend
 from edgewise.render.envoy_upstream import Upstream
+from edgewise.render.orders import Orders
 from edgewise.signals.envoy import counts
 from edgewise.traffic.policy import Way
 from lab.keys import Authority

@@ -16,8 +16,8 @@ from edgewise.reconcilers.traffic import is_crowded
 from edgewise.reconcilers.traffic_policy import policy_of
 from edgewise.reconcilers.traffic_start import traffic_of
 from edgewise.render import envoy
-from edgewise.render.envoy import Orders
 from edgewise.render.envoy_upstream import Upstream
+from edgewise.render.orders import Orders, standing_orders
 from edgewise.render.router import router_name
 from edgewise.traffic.allowance import resume
 from edgewise.traffic.decide import State
@@ -236,4 +236,4 @@ def test_an_operator_that_starts_over_tells_routers_what_they_are_told_already(
 def test_routes_of_somebody_else_tell_nothing() -> None:
     for text in ("", "[]", "{}", '{"resources": []}'):
         with pytest.raises((KeyError, TypeError, ValueError, IndexError)):
-            envoy.standing_orders(text)
+            standing_orders(text)

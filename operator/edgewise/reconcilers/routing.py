@@ -25,8 +25,9 @@ from edgewise.fleet.sites import may_answer, upstream_of
 from edgewise.reconcilers.context import SiteTraffic
 from edgewise.reconcilers.readiness import route_addresses, serving_revision
 from edgewise.reconcilers.service_view import regions_of
-from edgewise.render.envoy import Backend, Orders, Route
+from edgewise.render.envoy import Backend, Route
 from edgewise.render.envoy_upstream import parse_upstream
+from edgewise.render.orders import Orders
 
 #: In the place of a revision: whatever the address outside serves.
 UPSTREAM: Final = "upstream"

@@ -24,6 +24,7 @@ from edgewise.reconcilers.routing import orders_of, routes_of, services_at
 from edgewise.reconcilers.traffic_start import traffic_of
 from edgewise.render import envoy
 from edgewise.render.names import ROUTER
+from edgewise.render.orders import Orders
 from edgewise.render.router import Router, config_map, deployment
 
 #: Annotation of router pods; a change of it makes the kubelet look at the ConfigMap at once.
@@ -66,7 +67,7 @@ class SiteReconciler:
             if not pod.terminating and pod.annotations.get(CONFIG) != version:
                 await context.client.apply(_annotated(pod.namespace, pod.name, version))
 
-    def _orders(self, site: str) -> dict[str, envoy.Orders]:
+    def _orders(self, site: str) -> dict[str, Orders]:
         context = self._context
         services = {service.metadata.key: service for service in services_at(context.world, site)}
         return {key: orders_of(traffic_of(context, key, found, site)) for key, found in services.items()}

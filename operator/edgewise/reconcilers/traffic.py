@@ -9,11 +9,11 @@ from typing import Final
 from prometheus_client import Gauge
 
 from edgewise.api.inferenceservice import InferenceService
-from edgewise.api.meta import LABEL_SERVICE, SIDE_CLOUD, SIDE_EDGE, seconds
+from edgewise.api.meta import SIDE_CLOUD, SIDE_EDGE, seconds
 from edgewise.cluster.views import PodView
 from edgewise.reconcilers.context import Context, SiteTraffic
 from edgewise.reconcilers.replica_looks import ReplicaLooks
-from edgewise.reconcilers.routing import orders_of
+from edgewise.reconcilers.routing import orders_of, services_at
 from edgewise.reconcilers.traffic_policy import policy_of
 from edgewise.reconcilers.traffic_start import traffic_of
 from edgewise.render.names import ROUTER
@@ -61,7 +61,7 @@ class TrafficReconciler:
         site = world.sites.get(key)
         if site is None or site.spec.tier != "Edge":
             return None
-        services = self._services(key)
+        services = {service.metadata.key: service for service in services_at(world, key)}
         routers = [pod for pod in world.pods.by("site", (ROUTER, key)) if pod.takes_requests]
         if services and routers:
             await self._look(key, services, routers)
@@ -132,7 +132,7 @@ class TrafficReconciler:
         world = self._context.world
         pods = world.pods.by("service", key)
         edge = [pod for pod in pods if pod.side == SIDE_EDGE and pod.site == site]
-        away = {node.name for node in world.nodes if not node.ready}
+        nodes = [world.nodes.get(pod.node) for pod in edge]
         return Signals(
             seconds=max(0.1, now - known.at),
             count=delta,
@@ -141,7 +141,7 @@ class TrafficReconciler:
                 1 if known.outside else sum(pod.takes_requests and pod.side == SIDE_CLOUD for pod in pods)
             ),
             replicas=seen.replicas,
-            unknown=sum(pod.node in away for pod in edge),
+            unknown=sum(node is not None and not node.ready for node in nodes),
         )
 
     def _share(self, site: str, keys: Sequence[str]) -> None:
@@ -181,17 +181,6 @@ class TrafficReconciler:
         decisions[site] = decision
         policies = {name: each.policy for name, each in known.items()}
         return settle(decisions, policies, policies[site].cloud_max)[site]
-
-    def _services(self, site: str) -> dict[str, InferenceService]:
-        """Services that run at a site, by key."""
-        found = {}
-        for obj in self._context.world.deployments.by("site", site):
-            name = obj["metadata"]["labels"].get(LABEL_SERVICE)
-            key = f"{obj['metadata']['namespace']}/{name}"
-            service = self._context.world.services.get(key) if name else None
-            if service is not None:
-                found[key] = service
-        return found
 
 
 def is_crowded(known: SiteTraffic) -> bool:

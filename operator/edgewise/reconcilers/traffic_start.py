@@ -9,7 +9,7 @@ from __future__ import annotations
 from edgewise.api.inferenceservice import InferenceService
 from edgewise.reconcilers.context import Context, SiteTraffic
 from edgewise.reconcilers.traffic_policy import policy_of, state_of
-from edgewise.render.envoy import Orders, standing_orders
+from edgewise.render.orders import Orders, standing_orders
 from edgewise.render.router import router_name
 from edgewise.traffic.allowance import resume
 from edgewise.traffic.decide import State, decide, priced

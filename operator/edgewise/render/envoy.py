@@ -17,6 +17,7 @@ from edgewise.render.access import ROUTER_PORT
 from edgewise.render.envoy_bootstrap import TYPE, http_filter_chain, source
 from edgewise.render.envoy_cluster import cluster
 from edgewise.render.envoy_upstream import SDS_FILE, Upstream, secret, upstream_cluster
+from edgewise.render.orders import NO_ORDERS, Orders, told
 from edgewise.traffic.policy import Way
 
 #: A body up to this size can be sent a second time, in bytes.
@@ -33,12 +34,6 @@ _SILENT: Final = {
             "expression": "response.code_details == 'upstream_per_try_timeout'",
         },
     }
-}
-#: Headers for the servers, by the order that they carry.
-_HEADERS: Final = {
-    "ceiling": "x-edgewise-ceiling",
-    "allowed": "x-edgewise-allowed",
-    "cloud_limit": "x-edgewise-cloud-limit",
 }
 _NOBODY: Final = "no server of this service has been started yet; try again later\n"
 
@@ -62,27 +57,6 @@ class Backend:
 
 
 @dataclass(frozen=True, slots=True)
-class Orders:
-    """What was decided about a service's requests at a site.
-
-    Attributes:
-        way: what may go to the cloud.
-        in_flight: requests that the site may have there at a time; None for any number.
-        ceiling: largest K of an edge server; None for what it was started with.
-        allowed: share over the target that its law may use at present; None likewise.
-        cloud_limit: requests that a cloud server admits at a time; None likewise.
-        without: names of edge pods that get none.
-    """
-
-    way: Way = Way.OPEN
-    in_flight: int | None = None
-    ceiling: float | None = None
-    allowed: float | None = None
-    cloud_limit: float | None = None
-    without: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
 class Route:
     """One service at a site.
 
@@ -99,7 +73,7 @@ class Route:
     timeout: float = 30.0
     patience: float = 5.0
     max_body: int = BODY_LIMIT
-    orders: Orders = Orders()
+    orders: Orders = NO_ORDERS
 
 
 def cluster_name(namespace: str, service: str, side: str, revision: str) -> str:
@@ -148,25 +122,6 @@ def versions(files: Mapping[str, str]) -> dict[str, str]:
     return {name: str(json.loads(text)["version_info"]) for name, text in files.items() if name != SDS_FILE}
 
 
-def standing_orders(routes: str) -> dict[str, Orders]:
-    """What a written rds.json tells the servers, by service key (``namespace/name``).
-
-    Raises:
-        KeyError, IndexError, TypeError, ValueError: it is no rds.json of ours.
-    """
-    found = {}
-    for host in json.loads(routes)["resources"][0]["virtual_hosts"]:
-        service, _, namespace = host["name"].partition(".")
-        told = {entry["header"]["key"]: entry["header"]["value"] for entry in host["request_headers_to_add"]}
-        numbers = {name: float(told[header]) for name, header in _HEADERS.items() if header in told}
-        found[f"{namespace}/{service}"] = Orders(
-            ceiling=numbers.get("ceiling"),
-            allowed=numbers.get("allowed"),
-            cloud_limit=numbers.get("cloud_limit"),
-        )
-    return found
-
-
 def _document(resources: list[Any]) -> str:
     """A discovery response whose version is the hash of its resources."""
     content = json.dumps(resources, sort_keys=True, separators=(",", ":"))
@@ -209,23 +164,7 @@ def _virtual_host(route: Route) -> dict[str, Any]:
         "domains": [domain for name in names for domain in (name, f"{name}:*")],
         "request_body_buffer_limit": route.max_body,
         "routes": [{"match": {"prefix": "/"}, **_action(route)}],
-        **_told(route.orders),
-    }
-
-
-def _told(orders: Orders) -> dict[str, Any]:
-    """Headers for the servers; what callers write into them is taken out."""
-    told = {header: getattr(orders, name) for name, header in _HEADERS.items()}
-    return {
-        "request_headers_to_remove": [name for name, value in told.items() if value is None],
-        "request_headers_to_add": [
-            {
-                "header": {"key": name, "value": f"{value:.6g}"},
-                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
-            }
-            for name, value in told.items()
-            if value is not None
-        ],
+        **told(route.orders),
     }
 
 
