@@ -6,13 +6,12 @@ same lab.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from lab.api import Api
 from lab.controlplane import ControlPlane
 from lab.errors import LabError
 from lab.faults import Faults
-from lab.files import write_whole
+from lab.files import locked, write_whole
 from lab.images import Images
 from lab.network import Network
 from lab.node import Node
@@ -289,14 +288,9 @@ class Lab(Faults):
     def _write_state(self, state: dict[str, Any]) -> None:
         write_whole(self.layout.home / "lab.json", json.dumps(state, indent=1))
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> AbstractContextManager[None]:
         """Let one program at a time change this lab."""
-        folder = self.layout.cache
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / f".lab-{self.layout.instance}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+        return locked(self.layout.cache / f".lab-{self.layout.instance}.lock")
 
 
 def require_root() -> None:

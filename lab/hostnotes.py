@@ -6,7 +6,6 @@ mount points, and what the kernel settings were that a kubelet changes.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from lab.files import write_whole
+from lab.files import locked, write_whole
 from lab.shell import run
 
 _NETNS = Path("/run/netns")
@@ -92,7 +91,8 @@ def read_sysctls() -> dict[str, str]:
 
 @contextmanager
 def _open(note: Path) -> Iterator[HostNotes]:
-    with _locked(Path(f"{note}.lock")) as lock:
+    lock = Path(f"{note}.lock")
+    with locked(lock):
         notes = _read(note)
         yield notes
         if notes.homes:
@@ -108,22 +108,3 @@ def _read(note: Path) -> HostNotes:
         return HostNotes(**json.loads(note.read_text()))
     except (FileNotFoundError, ValueError, TypeError):
         return HostNotes()
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[Path]:
-    """Hold the lock of that name, which its last holder removes."""
-    while True:
-        with path.open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not _is_still(path, lock.fileno()):
-                continue  # removed while we waited: whoever comes next would lock another file
-            yield path
-            return
-
-
-def _is_still(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lab import cgroups, nodeconfig, oci, readiness
+from lab import cgroups, nodeconfig, readiness
 from lab.api import Api
 from lab.errors import CommandFailedError, LabError, NotReadyError
 from lab.keys import Authority, kubeconfig
@@ -291,15 +291,8 @@ class Node:
             time.sleep(0.05)
 
     def _ensure_pause_image(self) -> None:
-        if PAUSE_IMAGE in self.ctr("images", "list", "--quiet").split():
-            return
-        folder = self.folder / "pause"
-        folder.mkdir(exist_ok=True)
-        layer = folder / "layer.tar"
-        oci.write_layer(layer, {"pause": self._programs["pause"]})
-        image = oci.assemble(folder, PAUSE_IMAGE, [oci.add_blob(folder, layer)], {"Entrypoint": ["/pause"]})
-        oci.write_archive(image, folder / "pause.tar", PAUSE_IMAGE)
-        self.import_archive(folder / "pause.tar")
+        if PAUSE_IMAGE not in self.ctr("images", "list", "--quiet").split():
+            self.import_archive(nodeconfig.pause_archive(self.folder / "pause", self._programs["pause"]))
 
 
 def _program(identity: Identity) -> str:

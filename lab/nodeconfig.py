@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab import oci
 from lab.settings import REFERRERS_PORT, REGISTRY_PORT
 
 PAUSE_IMAGE = "edgewise.lab/pause:1"
@@ -180,3 +181,14 @@ def init_script(facts: NodeFacts, pause: Path, folders: Sequence[str] = (*SHARED
 def disk(facts: NodeFacts, folder: str) -> Path:
     """Where the host keeps what the node sees as `folder`."""
     return facts.folder / "disk" / folder.strip("/").replace("/", "-")
+
+
+def pause_archive(folder: Path, program: Path) -> Path:
+    """An archive of the image that holds a pod's namespaces: one program that waits. Made in `folder`."""
+    folder.mkdir(exist_ok=True)
+    layer = folder / "layer.tar"
+    oci.write_layer(layer, {"pause": program})
+    image = oci.assemble(folder, PAUSE_IMAGE, [oci.add_blob(folder, layer)], {"Entrypoint": ["/pause"]})
+    archive = folder / "pause.tar"
+    oci.write_archive(image, archive, PAUSE_IMAGE)
+    return archive
