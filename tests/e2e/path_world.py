@@ -6,7 +6,7 @@ from typing import Any
 
 from lab import product
 from lab.demo import Demo
-from lab.demo_world import SERVERS
+from lab.demo_world import EDGE, SERVERS
 from lab.observe import wait_for
 from lab.quickstart import NAMESPACE
 from lab.specs import ControlPlaneOptions
@@ -22,6 +22,16 @@ SYSTEM = ("-n", product.NAMESPACE)
 def uids(demo: Demo, labels: str = SERVERS) -> set[str]:
     """UIDs of the pods of servers."""
     return {pod["metadata"]["uid"] for pod in demo.cluster.pods(NAMESPACE, labels)}
+
+
+def kept(demo: Demo, before: set[str]) -> bool:
+    """Whether no server was replaced since `uids` said `before`: no new one at the edge, and none lost.
+
+    The cloud side grows and shrinks with the load of earlier tests; one of its pods has to be the same.
+    """
+    edge, now = uids(demo, EDGE), uids(demo)
+    others = before - edge
+    return edge <= before and bool(edge) and (not others or bool(now & others))
 
 
 def operator_image(demo: Demo) -> str:

@@ -17,7 +17,7 @@ from lab.load import Step
 from lab.observe import wait_for
 from lab.quickstart import MODEL, NAMESPACE
 from lab.specs import SITE_LABEL
-from tests.e2e.path_world import OPERATOR, lease_writes, operator_image, restart_operator, uids
+from tests.e2e.path_world import OPERATOR, kept, lease_writes, operator_image, restart_operator, uids
 
 pytestmark = pytest.mark.node
 
@@ -68,7 +68,7 @@ def test_a_new_policy_and_a_new_verdict_key_restart_no_pod(demo: Demo) -> None:
     demo.lab.kubectl("delete", "secret", "edgewise-verdict-key", "-n", product.NAMESPACE)
     restart_operator(demo)
     wait_for("verdicts by the new key", lambda: verdicts() and key() != old_key, within=90)
-    assert uids(demo) == before
+    assert kept(demo, before)
     demo.lab.kubectl("delete", "trustpolicy", "vision-models-too")
     wait_for("verdicts under one policy", lambda: demo.is_true("Ready"))
 
@@ -79,7 +79,7 @@ def test_an_agent_that_is_replaced_leaves_mounted_volumes_alone(demo: Demo) -> N
     demo.lab.kubectl(
         "rollout", "status", "daemonset/edgewise-agent", "-n", product.NAMESPACE, "--timeout=90s"
     )
-    assert uids(demo) == before
+    assert kept(demo, before)
     demo.ask()
 
 
@@ -110,9 +110,9 @@ def test_another_version_of_edgewise_restarts_no_pod_of_a_service(demo: Demo, tm
     product.install(demo.lab, product.values(demo.lab, images))
     assert load.finish()["failures"] == {}
     assert operator_image(demo) == images["operator"] != running
-    assert uids(demo) == before
+    assert kept(demo, before)
     wait_for("the service ready", lambda: demo.is_true("Ready"))
-    assert uids(demo) == before
+    assert kept(demo, before)
 
 
 def test_a_site_cut_off_for_longer_than_kubernetes_waits_serves_on_and_keeps_its_pods(demo: Demo) -> None:
@@ -147,7 +147,7 @@ def test_a_site_with_its_operator_reboots_without_any_network_and_serves_again(d
         *("--values", "-"),
         text=moved,
     )
-    assert uids(demo) == before
+    assert kept(demo, before)
 
     def restarts() -> int:
         pods = demo.cluster.pods(NAMESPACE, EDGE)
